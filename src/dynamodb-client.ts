@@ -1,0 +1,19 @@
+import { DynamoDBClient, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+
+/** DynamoDB Local on the Docker host, for a function that `sam local invoke` runs in a container. */
+const SAM_LOCAL_ENDPOINT = "http://host.docker.internal:8000";
+
+/**
+ * A client whose hung connection can't eat an invocation: at most about 5 s in all. (The SDK's own defaults have no
+ * timeouts: https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html)
+ */
+export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient => {
+  const { AWS_SAM_LOCAL, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB } = process.env;
+  const local = AWS_SAM_LOCAL && !AWS_ENDPOINT_URL && !AWS_ENDPOINT_URL_DYNAMODB;
+  return new DynamoDBClient({
+    maxAttempts: 3,
+    requestHandler: { connectionTimeout: 500, requestTimeout: 1_000, throwOnRequestTimeout: true },
+    ...(local && { endpoint: SAM_LOCAL_ENDPOINT }),
+    ...config,
+  });
+};

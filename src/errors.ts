@@ -1,0 +1,113 @@
+import type { LockRecord } from "./record.ts";
+
+/** Stable identifiers of what went wrong: match on these, not on messages. */
+export type LockErrorCode =
+  | "LOCK_HELD"
+  | "LOCK_LOST"
+  | "LOCK_KEY"
+  | "LOCK_OPTIONS"
+  | "LOCK_TABLE"
+  | "LOCK_REQUEST"
+  | "LOCK_CLOSED"
+  | "LOCK_STREAMING"
+  | "LOCK_REPLAYED";
+
+/**
+ * Base of every error this package throws. `statusCode` is read by HTTP error handlers such as
+ * `@middy/http-error-handler`; `cause` is the AWS error, where there is one.
+ */
+export class LockError extends Error {
+  override readonly name: string = "LockError";
+  readonly code: LockErrorCode;
+  readonly statusCode: number = 500;
+
+  constructor(code: LockErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The key is held by another run, or finished and not yet forgotten: `record` shows which. Status 409. */
+export class LockHeldError extends LockError {
+  override readonly name = "LockHeldError";
+  override readonly statusCode = 409;
+  readonly record: LockRecord;
+
+  constructor(record: LockRecord) {
+    const until = new Date(record.expiresAt).toISOString();
+    super(
+      "LOCK_HELD",
+      record.status === "FINISHED"
+        ? `Lock ${JSON.stringify(record.key)} is finished and remembered until ${until}`
+        : `Lock ${JSON.stringify(record.key)} is held by another run until ${until} at the latest`,
+    );
+    this.record = record;
+  }
+}
+
+/**
+ * Why a lock is no longer ours. `stolen`: another token holds the key. `expired`: the lease is over.
+ * `released`: this handle gave the lock up itself.
+ */
+export type LockLostReason = "stolen" | "expired" | "released";
+
+/** This handle does not hold the key any more; nothing was written. */
+export class LockLostError extends LockError {
+  override readonly name = "LockLostError";
+  override readonly statusCode = 409;
+  readonly reason: LockLostReason;
+
+  constructor(key: string, reason: LockLostReason) {
+    const why = {
+      stolen: "another run has taken it over",
+      expired: "its lease is over",
+      released: "this handle released it",
+    }[reason];
+    super("LOCK_LOST", `Lock ${JSON.stringify(key)} is lost: ${why}`);
+    this.reason = reason;
+  }
+}
+
+/** The key function gave something that can't be a key. Status 400: over HTTP, the caller left it out. */
+export class LockKeyError extends LockError {
+  override readonly name = "LockKeyError";
+  override readonly statusCode = 400;
+
+  constructor(message: string) {
+    super("LOCK_KEY", message);
+  }
+}
+
+/** An option is unknown, out of bounds, or contradicts another. Thrown at construction. */
+export class LockOptionsError extends LockError {
+  override readonly name = "LockOptionsError";
+
+  constructor(message: string) {
+    super("LOCK_OPTIONS", message);
+  }
+}
+
+/** The table is missing, has another key schema, holds a foreign item, or may not be used: the message says what to do. */
+export class LockTableError extends LockError {
+  override readonly name = "LockTableError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super("LOCK_TABLE", message, options);
+  }
+}
+
+/**
+ * The first run failed for good (`onError: 'finish'`) and its error is thrown again to a repeat.
+ * `originalName` and `statusCode` are those of the first error.
+ */
+export class ReplayedError extends LockError {
+  override readonly name = "ReplayedError";
+  override readonly statusCode: number;
+  readonly originalName: string;
+
+  constructor(failure: { readonly name: string; readonly message: string; readonly statusCode?: number }) {
+    super("LOCK_REPLAYED", failure.message);
+    this.originalName = failure.name;
+    this.statusCode = failure.statusCode ?? 500;
+  }
+}

@@ -1,0 +1,29 @@
+export type { Clock } from "./clock.ts";
+export {
+  LockError,
+  type LockErrorCode,
+  LockHeldError,
+  LockKeyError,
+  LockLostError,
+  type LockLostReason,
+  LockOptionsError,
+  LockTableError,
+  ReplayedError,
+} from "./errors.ts";
+export type { LockEvent, LockEventListener, LockLogger } from "./events.ts";
+export type {
+  DuplicateResponse,
+  DynamoLockOptions,
+  LockContext,
+  LockRequest,
+  MaybeLockContext,
+  OnError,
+} from "./invocation-options.ts";
+export type { LockKey } from "./key.ts";
+export type { FinishOptions, Lock, LockHandleStatus } from "./lock.ts";
+export { LockClient } from "./lock-client.ts";
+export { type DynamoLockMiddleware, dynamoLock } from "./middleware.ts";
+export type { AcquireOptions, LockClientOptions, OnceOptions } from "./options.ts";
+export type { LockRecord, LockStatus, StoredFailure } from "./record.ts";
+export { type CreateLockTableOptions, createLockTable } from "./table.ts";
+export { withLock } from "./with-lock.ts";

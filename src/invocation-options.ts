@@ -1,0 +1,135 @@
+import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import type { Context } from "aws-lambda";
+import { anyOf, anything, type Check, milliseconds, ofType, oneOf } from "./check.ts";
+import type { LockEventListener, LockLogger } from "./events.ts";
+import type { LockKey } from "./key.ts";
+import type { Lock } from "./lock.ts";
+import type { LockClient } from "./lock-client.ts";
+import { namespaceCheck, sharedChecks } from "./options.ts";
+import type { LockRecord } from "./record.ts";
+
+/** What to do with the key when the handler fails. */
+export type OnError = "release" | "finish" | "keep";
+
+/** The invocation that is being answered. Middy's request has more. */
+export interface LockRequest<TEvent = unknown> {
+  readonly event: TEvent;
+  readonly context: Context;
+}
+
+/** Options of `dynamoLock` and `withLock`. */
+// biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(event) => event.date` has to compile.
+export interface DynamoLockOptions<TEvent = any> {
+  /**
+   * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At most 2,048 bytes.
+   * A number and its decimal string are the same key.
+   */
+  readonly key: (event: TEvent, context: Context) => LockKey;
+  /**
+   * Name or ARN of the table.
+   * @default process.env.DYNAMO_LOCK_TABLE, or 'dynamo-locks'
+   */
+  readonly tableName?: string | undefined;
+  /** A `DynamoDBClient` of yours. Without it one is made, with short timeouts (see `clientConfig`). */
+  readonly client?: DynamoDBClient | undefined;
+  /** Configuration of the client that is made: region, endpoint. By default 500 ms to connect, 1,000 ms for a reply, 3 attempts. */
+  readonly clientConfig?: DynamoDBClientConfig | undefined;
+  /** An existing `LockClient`, with its table, client, logger and listener, in place of one made here. */
+  readonly locks?: LockClient | undefined;
+  /**
+   * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not contain '#'.
+   * @default context.functionName
+   */
+  readonly namespace?: string | false | undefined;
+  /**
+   * Who takes the lock, for people who read the table. Not a proof of ownership.
+   * @default context.awsRequestId; in a durable execution its ARN
+   */
+  readonly owner?: ((event: TEvent, context: Context) => string) | undefined;
+  /**
+   * What a handler that succeeds does to the key: `'finish'`: once only, repeats are answered without running;
+   * `'release'`: once at a time, a repeat may run.
+   * @default 'finish'
+   */
+  readonly onSuccess?: "finish" | "release" | undefined;
+  /**
+   * What a handler that fails does to the key: `'release'`: a retry may run at once; `'finish'`: the failure is final,
+   * repeats throw it as `ReplayedError`; `'keep'`: nobody may run until the lease ends; or a function that decides.
+   * @default 'release'
+   */
+  readonly onError?: OnError | ((error: unknown) => OnError) | undefined;
+  /**
+   * Answers a repeat of a finished or held key: a value, or a function of the record and the request. Without it a
+   * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
+   */
+  readonly duplicateResponse?: unknown;
+  /**
+   * Keep the response with the finished key, for repeats. Values that JSON can't carry are not stored; repeats then
+   * get `undefined`.
+   * @default true
+   */
+  readonly storeResponse?: boolean | undefined;
+  /**
+   * How long a finished key blocks repeats, in ms.
+   * @default 3_600_000
+   */
+  readonly rememberMs?: number | undefined;
+  /**
+   * How long the lock is held without a sign of life, in ms.
+   * @default the remaining time of the invocation; outside Lambda the `LockClient`'s
+   */
+  readonly leaseMs?: number | undefined;
+  /**
+   * How far clocks may differ, in ms: a lease is over for others this long after it ended.
+   * @default 1_000
+   */
+  readonly clockSkewMs?: number | undefined;
+  /**
+   * Without a key: `'throw'` a `LockKeyError`, or `'run'` without a lock.
+   * @default 'throw'
+   */
+  readonly onMissingKey?: "throw" | "run" | undefined;
+  /**
+   * Middy's `timeoutEarlyInMillis`, if you change that and have your own `timeoutEarlyResponse`: a response in the last
+   * `timeoutEarlyMs` of the invocation may come from it while the handler still runs, so the key is left to its lease.
+   * @default 5, as in Middy
+   */
+  readonly timeoutEarlyMs?: number | undefined;
+  /** Powertools' Logger, `console`, or anything with `debug`, `warn` and `error`. */
+  readonly logger?: LockLogger | undefined;
+  /** Called for every transition, synchronously. */
+  readonly onEvent?: LockEventListener | undefined;
+  /**
+   * Run every handler without a lock, for local work: nothing is sent, and `context.lock` is a stand-in.
+   * @default process.env.DYNAMO_LOCK_DISABLED is '1' or 'true'
+   */
+  readonly disabled?: boolean | undefined;
+}
+
+/** A function of the record and the request that answers a repeat. */
+export type DuplicateResponse<TEvent = unknown> = (record: LockRecord, request: LockRequest<TEvent>) => unknown;
+
+/** What the handler finds in its context. */
+export interface LockContext {
+  readonly lock: Lock;
+}
+
+/** With `onMissingKey: 'run'` there may be no lock. */
+export interface MaybeLockContext {
+  readonly lock?: Lock;
+}
+
+export const dynamoLockChecks: Record<string, Check> = {
+  key: ofType("function"),
+  ...sharedChecks,
+  locks: ofType("object"),
+  namespace: (value) => (value === false ? undefined : namespaceCheck(value)),
+  owner: ofType("function"),
+  onSuccess: oneOf("finish", "release"),
+  onError: anyOf(oneOf("release", "finish", "keep"), ofType("function")),
+  duplicateResponse: anything,
+  storeResponse: ofType("boolean"),
+  onMissingKey: oneOf("throw", "run"),
+  timeoutEarlyMs: milliseconds(0, 900_000),
+  disabled: ofType("boolean"),
+};

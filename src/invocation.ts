@@ -1,0 +1,189 @@
+import { randomUUID } from "node:crypto";
+import type { Context } from "aws-lambda";
+import { checkOptions, forbidTogether } from "./check.ts";
+import { LockError, LockHeldError, LockOptionsError } from "./errors.ts";
+import {
+  type DuplicateResponse,
+  type DynamoLockOptions,
+  dynamoLockChecks,
+  type LockRequest,
+} from "./invocation-options.ts";
+import { isMissing, toStoredKey } from "./key.ts";
+import { Lock } from "./lock.ts";
+import { LockClient } from "./lock-client.ts";
+import type { LockRecord } from "./record.ts";
+import { alwaysFree } from "./store.ts";
+
+/** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
+export type Begun =
+  | { readonly run: true; readonly lock: Lock | undefined }
+  | { readonly run: false; readonly response: unknown };
+
+/**
+ * The life of one invocation, the same for `dynamoLock` and `withLock`: `begin` before the handler, then `succeed` or
+ * `fail` once, and only if the handler is known to have ended.
+ */
+export interface Guard<TEvent> {
+  begin(request: LockRequest<TEvent>): Promise<Begun>;
+  succeed(lock: Lock, response: unknown): Promise<void>;
+  fail(lock: Lock, error: unknown): Promise<void>;
+}
+
+export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<TEvent>): Guard<TEvent> => {
+  checkOptions(caller, options, dynamoLockChecks);
+  checkContradictions(caller, options);
+  const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
+  const locks = disabled ? new LockClient({}, alwaysFree) : (options.locks ?? createLockClient(options));
+  const { onSuccess = "finish", storeResponse = true, rememberMs } = options;
+  const remember = rememberMs === undefined ? {} : { rememberMs };
+
+  return {
+    async begin(request) {
+      const { event, context } = request;
+      if (disabled) return { run: true, lock: (await locks.tryAcquire("disabled")) as Lock };
+
+      const key = options.key(event, context);
+      if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
+      const execution = describeExecution(context);
+      const storedKey = toStoredKey(key, options.namespace ?? execution.functionName);
+
+      const attempt = await locks.attempt(storedKey, {
+        owner: ownerOf(options, event, context, execution),
+        leaseMs: leaseOf(options, execution),
+        reenter: execution.durableArn !== undefined,
+      });
+      return attempt instanceof Lock
+        ? { run: true, lock: attempt }
+        : { run: false, response: await answer(locks, attempt, options.duplicateResponse, request) };
+    },
+
+    async succeed(lock, response) {
+      const settled =
+        onSuccess === "release"
+          ? lock.release()
+          : lock.finish({ ...remember, ...(storeResponse && { result: response }) });
+      await settled.catch(() => {}); // the handler succeeded; the lock has reported its loss or failure
+    },
+
+    async fail(lock, error) {
+      const action = decide(options.onError, error);
+      if (action === "keep") return lock.abandon("on-error");
+      const settled = action === "finish" ? lock.finish({ ...remember, error }) : lock.release();
+      await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
+    },
+  };
+};
+
+/** In streaming mode `after` runs before the body does: the work is not done, and a repeat could not be answered. */
+export const isStream = (response: unknown): boolean => {
+  const { body } = Object(response) as { body?: unknown };
+  return [response, body].some((candidate) => {
+    const { pipe, getReader } = Object(candidate) as { pipe?: unknown; getReader?: unknown };
+    return typeof pipe === "function" || typeof getReader === "function";
+  });
+};
+
+export const refuseStreaming = (lock?: Lock): LockError => {
+  lock?.abandon("streaming");
+  return new LockError(
+    "LOCK_STREAMING",
+    "A streamed response can't be locked: it goes on after the handler returned. Return the body as a string, or don't " +
+      "put a lock around this handler. The key is left to its lease",
+  );
+};
+
+const checkContradictions = (caller: string, options: DynamoLockOptions): void => {
+  if (options.key === undefined) {
+    throw new LockOptionsError(`${caller}: key is required: a function of the event, got undefined`);
+  }
+  if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
+    throw new LockOptionsError(`${caller}: locks must be a LockClient`);
+  }
+  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "onEvent"];
+  forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
+  forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
+  if (options.onSuccess === "release") {
+    if (options.storeResponse) {
+      throw new LockOptionsError(`${caller}: storeResponse contradicts onSuccess 'release', which stores no response`);
+    }
+    if (
+      options.rememberMs !== undefined &&
+      (options.onError ?? "release") !== "finish" &&
+      typeof options.onError !== "function"
+    ) {
+      throw new LockOptionsError(`${caller}: rememberMs contradicts onSuccess 'release': nothing is ever finished`);
+    }
+  }
+};
+
+const createLockClient = ({ tableName, client, clientConfig, clockSkewMs, logger, onEvent }: DynamoLockOptions) =>
+  new LockClient({ tableName, client, clientConfig, clockSkewMs, logger, onEvent });
+
+const answer = async <TEvent>(
+  locks: LockClient,
+  record: LockRecord,
+  duplicateResponse: unknown,
+  request: LockRequest<TEvent>,
+): Promise<unknown> => {
+  if (duplicateResponse === undefined) {
+    if (record.status === "FINISHED") return locks.replay(record);
+    locks.reportHeld(record);
+    throw new LockHeldError(record);
+  }
+  locks.reportHeld(record);
+  return typeof duplicateResponse === "function"
+    ? await (duplicateResponse as DuplicateResponse<TEvent>)(record, request)
+    : duplicateResponse;
+};
+
+/** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
+const decide = (onError: DynamoLockOptions["onError"], error: unknown) => {
+  if (typeof onError !== "function") return onError ?? "release";
+  try {
+    return onError(error);
+  } catch (failure) {
+    process.emitWarning(failure instanceof Error ? failure : String(failure));
+    return "release";
+  }
+};
+
+interface Execution {
+  readonly requestId: string | undefined;
+  readonly functionName: string | undefined;
+  readonly remainingMs: number | undefined;
+  readonly durableArn: string | undefined;
+}
+
+/** Lambda's context, or a durable execution's, which carries Lambda's inside (https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html). */
+const describeExecution = (context: Partial<Context>): Execution => {
+  const { executionContext, lambdaContext } = context as {
+    executionContext?: { durableExecutionArn?: string };
+    lambdaContext?: Context;
+  };
+  const lambda = lambdaContext ?? context;
+  return {
+    requestId: lambda.awsRequestId,
+    functionName: lambda.functionName,
+    remainingMs: lambda.getRemainingTimeInMillis?.(),
+    durableArn: executionContext?.durableExecutionArn,
+  };
+};
+
+const ownerOf = <TEvent>(options: DynamoLockOptions<TEvent>, event: TEvent, context: Context, execution: Execution) => {
+  const owner = options.owner
+    ? options.owner(event, context)
+    : (execution.durableArn ?? execution.requestId ?? randomUUID());
+  if (typeof owner === "string" && owner !== "") return owner;
+  throw new LockOptionsError(`owner must return a non-empty string, got ${JSON.stringify(owner)}`);
+};
+
+/** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
+const leaseOf = (options: DynamoLockOptions, { remainingMs, durableArn }: Execution): number | undefined => {
+  if (options.leaseMs !== undefined) return options.leaseMs;
+  if (durableArn !== undefined) {
+    throw new LockOptionsError(
+      "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
+    );
+  }
+  return remainingMs === undefined ? undefined : Math.max(1, Math.floor(remainingMs));
+};

@@ -1,0 +1,118 @@
+import type { Context } from "aws-lambda";
+import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
+import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
+import type { Lock } from "./lock.ts";
+
+/** Middy's request, as far as it is used here: the same in Middy 6 and 7. */
+interface MiddyRequest<TEvent, TContext> {
+  event: TEvent;
+  context: TContext;
+  // biome-ignore lint/suspicious/noExplicitAny: a middleware fits handlers of any response, as in Middy's own types.
+  response: any;
+  // biome-ignore lint/suspicious/noExplicitAny: see response
+  earlyResponse?: any;
+  error: Error | null | undefined;
+  // biome-ignore lint/complexity/noBannedTypes: Middy's own default for a middleware that keeps nothing there.
+  internal: {};
+}
+
+/** Fits Middy's `MiddlewareObj`. */
+export interface DynamoLockMiddleware<TEvent, TContext> {
+  before(request: MiddyRequest<TEvent, TContext>): Promise<void>;
+  after(request: MiddyRequest<TEvent, TContext>): Promise<void>;
+  onError(request: MiddyRequest<TEvent, TContext>): Promise<void>;
+}
+
+/** Without a type argument the key function's event is `any`, which must not become the handler's. */
+type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
+
+/**
+ * Middy middleware: takes a lock before the handler, and finishes or releases it after. Register it last: a middleware
+ * after it that answers early skips its `after`, and the key stays taken until the lease ends.
+ *
+ * @example
+ * export const handler = middy<ScheduledEvent>()
+ *   .use(dynamoLock({ key: (event) => event.detail.date }))
+ *   .handler(async (event, context) => report(event.detail.date, context.lock.fencingToken));
+ *
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, ReplayedError, LockKeyError,
+ * LockTableError, LockError.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
+export function dynamoLock<TEvent = any>(
+  options: DynamoLockOptions<TEvent> & { readonly onMissingKey: "run" },
+): DynamoLockMiddleware<EventOf<TEvent>, Context & MaybeLockContext>;
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
+export function dynamoLock<TEvent = any>(
+  options: DynamoLockOptions<TEvent>,
+): DynamoLockMiddleware<EventOf<TEvent>, Context & LockContext>;
+export function dynamoLock<TEvent>(
+  options: DynamoLockOptions<TEvent>,
+): DynamoLockMiddleware<TEvent, Context & { lock?: Lock }> {
+  const guard = createGuard("dynamoLock", options);
+  const timeoutEarlyMs = options.timeoutEarlyMs ?? 5;
+  // Not in `request.internal`, which Middy 6 shares between requests when the user supplies it.
+  const locks = new WeakMap<object, Lock>();
+  /** The lock to settle, once: `after` may be followed by `onError`. Nothing, if this request acquired nothing. */
+  const take = (request: object): Lock | undefined => {
+    const lock = locks.get(request);
+    locks.delete(request);
+    return lock;
+  };
+
+  const dynamoLockMiddlewareBefore: DynamoLockMiddleware<TEvent, Context & { lock?: Lock }>["before"] = async (
+    request,
+  ) => {
+    const begun = await guard.begin(request);
+    if (!begun.run) {
+      request.earlyResponse = begun.response; // not returned: Middy would take a returned undefined for "go on"
+      return;
+    }
+    if (!begun.lock) return;
+    locks.set(request, begun.lock);
+    request.context.lock = begun.lock;
+  };
+
+  const dynamoLockMiddlewareAfter: typeof dynamoLockMiddlewareBefore = async (request) => {
+    const lock = take(request);
+    if (!lock) return;
+    if (isPastEarlyTimeout(request.context, timeoutEarlyMs)) return lock.abandon("timeout");
+    if (isStream(request.response)) throw refuseStreaming(lock);
+    await guard.succeed(lock, request.response);
+  };
+
+  const dynamoLockMiddlewareOnError: typeof dynamoLockMiddlewareBefore = async (request) => {
+    const lock = take(request);
+    if (!lock) return;
+    if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request.context, timeoutEarlyMs)) {
+      return lock.abandon("timeout");
+    }
+    await guard.fail(lock, request.error);
+  };
+
+  return {
+    before: dynamoLockMiddlewareBefore,
+    after: dynamoLockMiddlewareAfter,
+    onError: dynamoLockMiddlewareOnError,
+  };
+}
+
+/** Timers and `Date.now()` round to milliseconds, so a timer may seem to fire this much early. */
+const TIMER_SLACK_MS = 2;
+
+/** Middy's default `timeoutEarlyResponse` throws this while the handler still runs. */
+const isMiddyTimeout = (error: unknown): boolean => {
+  const { name, cause } = Object(error) as { name?: unknown; cause?: unknown };
+  return name === "TimeoutError" && Object(cause).package === "@middy/core";
+};
+
+/**
+ * A `timeoutEarlyResponse` that answers, or throws an error of its own, looks to our hooks like a handler that ended.
+ * Only time tells them apart: Middy's timer fires when `timeoutEarlyInMillis` are left, and a handler that ended by
+ * itself had more.
+ */
+const isPastEarlyTimeout = (context: Partial<Context>, timeoutEarlyMs: number): boolean => {
+  const { lambdaContext = context } = context as { lambdaContext?: Partial<Context> };
+  const remainingMs = lambdaContext.getRemainingTimeInMillis?.();
+  return remainingMs !== undefined && remainingMs <= timeoutEarlyMs + TIMER_SLACK_MS;
+};

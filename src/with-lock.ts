@@ -1,0 +1,49 @@
+import type { Context } from "aws-lambda";
+import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
+import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
+import type { Lock } from "./lock.ts";
+
+/**
+ * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
+ * handler has ended: prefer it where other middlewares answer early, or where Middy's `timeoutEarlyResponse` does.
+ *
+ * @example
+ * export const handler = withLock(
+ *   async (event: ScheduledEvent, context) => report(event.time, context.lock.fencingToken),
+ *   { key: (event) => event.time.slice(0, 10) },
+ * );
+ *
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, ReplayedError, LockKeyError,
+ * LockTableError, LockError.
+ */
+export function withLock<TEvent, TResult>(
+  handler: (event: TEvent, context: Context & MaybeLockContext) => Promise<TResult> | TResult,
+  options: DynamoLockOptions<TEvent> & { readonly onMissingKey: "run" },
+): (event: TEvent, context: Context) => Promise<TResult>;
+export function withLock<TEvent, TResult>(
+  handler: (event: TEvent, context: Context & LockContext) => Promise<TResult> | TResult,
+  options: DynamoLockOptions<TEvent>,
+): (event: TEvent, context: Context) => Promise<TResult>;
+export function withLock<TEvent, TResult>(
+  handler: (event: TEvent, context: Context & LockContext) => Promise<TResult> | TResult,
+  options: DynamoLockOptions<TEvent>,
+): (event: TEvent, context: Context) => Promise<TResult> {
+  const guard = createGuard("withLock", options);
+  return async (event, context: Context & { lock?: Lock }) => {
+    if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
+    const begun = await guard.begin({ event, context });
+    if (!begun.run) return begun.response as TResult;
+    const { lock } = begun;
+    if (lock) context.lock = lock;
+    let response: TResult;
+    try {
+      response = await handler(event, context as Context & LockContext);
+    } catch (error) {
+      if (lock) await guard.fail(lock, error);
+      throw error;
+    }
+    if (lock && isStream(response)) throw refuseStreaming(lock);
+    if (lock) await guard.succeed(lock, response);
+    return response;
+  };
+}
