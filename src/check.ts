@@ -23,7 +23,11 @@ export const oneOf =
 export const ofType =
   (...types: ("string" | "boolean" | "function" | "object")[]): Check =>
   (value) =>
-    value !== null && (types as string[]).includes(typeof value) ? undefined : `must be a ${types.join(" or a ")}`;
+    value !== null && (types as string[]).includes(typeof value)
+      ? undefined
+      : `must be ${types.map(withArticle).join(" or ")}`;
+
+const withArticle = (type: string) => (type === "object" ? "an object" : `a ${type}`);
 
 export const text: Check = (value) =>
   typeof value === "string" && value !== "" ? undefined : "must be a non-empty string";

@@ -97,21 +97,25 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
     throw new LockOptionsError(`${caller}: key is required: a function of the event, got undefined`);
   }
   if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
-    throw new LockOptionsError(`${caller}: locks must be a LockClient`);
+    throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
   }
   const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
   if (options.onSuccess === "release") {
     if (options.storeResponse) {
-      throw new LockOptionsError(`${caller}: storeResponse contradicts onSuccess 'release', which stores no response`);
+      throw new LockOptionsError(
+        `${caller}: storeResponse and onSuccess 'release' contradict each other: no response is stored`,
+      );
     }
     if (
       options.rememberMs !== undefined &&
       (options.onError ?? "release") !== "finish" &&
       typeof options.onError !== "function"
     ) {
-      throw new LockOptionsError(`${caller}: rememberMs contradicts onSuccess 'release': nothing is ever finished`);
+      throw new LockOptionsError(
+        `${caller}: rememberMs and onSuccess 'release' contradict each other: nothing is ever finished`,
+      );
     }
   }
 };

@@ -3,7 +3,7 @@ import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
-import { LockError, LockHeldError, ReplayedError } from "./errors.ts";
+import { LockError, LockHeldError, LockOptionsError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
 import { type LockKey, toStoredKey } from "./key.ts";
 import { Lock, type LockHost } from "./lock.ts";
@@ -17,7 +17,7 @@ import {
   onceChecks,
 } from "./options.ts";
 import type { LockRecord } from "./record.ts";
-import type { Claim } from "./requests.ts";
+import type { Claim, TableLayout } from "./requests.ts";
 import { DynamoStore, type Store } from "./store.ts";
 
 /** @internal */
@@ -41,22 +41,21 @@ export class LockClient {
   constructor(options: LockClientOptions = {}, /** @internal */ store?: Store) {
     checkOptions("LockClient", options, clientChecks);
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
+    const layout: TableLayout = {
+      tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
+      keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
+      ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
+      sortKey: options.sortKey,
+      retentionMs: options.retentionMs ?? DEFAULTS.retentionMs,
+    };
+    const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
+    if (new Set(attributes).size < attributes.length) {
+      throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
+    }
     const clock = options.clock ?? systemClock;
     if (!options.client && !store) this.#ownClient = createClient(options.clientConfig);
     this.#host = {
-      store:
-        store ??
-        new DynamoStore(
-          options.client ?? (this.#ownClient as DynamoDBClient),
-          {
-            tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
-            keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
-            ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
-            sortKey: options.sortKey,
-            retentionMs: options.retentionMs ?? DEFAULTS.retentionMs,
-          },
-          clock,
-        ),
+      store: store ?? new DynamoStore(options.client ?? (this.#ownClient as DynamoDBClient), layout, clock),
       clock,
       report: createReporter(options),
       rememberMs: options.rememberMs ?? DEFAULTS.rememberMs,

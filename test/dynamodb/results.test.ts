@@ -1,0 +1,108 @@
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { LockClient, type LockEvent } from "../../src/index.ts";
+import { MAX_RESULT_BYTES } from "../../src/result.ts";
+import { countingClient, lockTable } from "../support/dynamodb.ts";
+
+let table: Awaited<ReturnType<typeof lockTable>>;
+let locks: LockClient;
+const events: LockEvent[] = [];
+beforeAll(async () => {
+  table = await lockTable();
+  const { client } = countingClient();
+  locks = new LockClient({ client, tableName: table.tableName, onEvent: (event) => events.push(event) });
+});
+
+let keys = 0;
+const replayOf = async (value: unknown) => {
+  const key = `key-${++keys}`;
+  events.length = 0;
+  expect(await locks.once(key, () => value)).toBe(value);
+  const replayed = await locks.once(key, () => {
+    throw new Error("a repeat must not run");
+  });
+  return { key, replayed };
+};
+
+describe("what a run returns", () => {
+  it("any JSON value replays exactly", async () => {
+    // -0 is left out: JSON.stringify, and so Lambda itself, makes it 0.
+    const json = fc.jsonValue({ noUnicodeString: false }).filter((value) => !JSON.stringify([value]).includes("-0"));
+    await fc.assert(
+      fc.asyncProperty(json, async (value) => {
+        expect((await replayOf(value)).replayed).toStrictEqual(value);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it.each([
+    ["undefined", undefined],
+    ["null", null],
+    ["an empty string", ""],
+    ["an empty array", []],
+    ["a lone surrogate", "\ud800"],
+    ["a key named __proto__", JSON.parse('{"__proto__": {"a": 1}}')],
+    ["an object without a prototype", Object.assign(Object.create(null), { a: 1 })],
+  ])("%s replays exactly", async (_name, value) => {
+    const { replayed } = await replayOf(value);
+    expect(JSON.stringify(replayed)).toBe(JSON.stringify(value));
+    expect(replayed === undefined).toBe(value === undefined);
+    expect(events.map(({ type }) => type)).toEqual(["acquired", "finished", "replayed"]);
+  });
+
+  it("as in JSON, a property that is undefined is no property", async () => {
+    expect((await replayOf({ statusCode: 200, headers: undefined })).replayed).toStrictEqual({ statusCode: 200 });
+  });
+
+  const circular: Record<string, unknown> = { a: [] };
+  circular.self = circular;
+  let deep: unknown = [];
+  for (let depth = 0; depth < 100_000; depth++) deep = [deep];
+
+  it.each<[string, unknown, string]>([
+    ["a Date", { at: new Date(0) }, "the response.at is a Date"],
+    ["a class instance", [new (class Money {})()], "the response[0] is a Money"],
+    ["a Map", new Map(), "the response is a Map"],
+    ["a Buffer", { body: Buffer.from("x") }, "the response.body is a Buffer"],
+    ["a BigInt", { id: 1n }, "the response.id is a bigint"],
+    ["a function", { go: () => 1 }, "the response.go is a function"],
+    ["a symbol", Symbol("s"), "the response is a symbol"],
+    ["NaN", { rate: Number.NaN }, "the response.rate is NaN"],
+    ["undefined in an array", [1, undefined], "the response[1] is a undefined"],
+    ["a hole in an array", new Array(1), "the response[0] is a undefined"],
+    ["a circular structure", circular, "the response.self is circular"],
+    ["a toJSON method", { toJSON: () => 1 }, "the response has a toJSON method"],
+    [
+      "a getter that throws",
+      Object.defineProperty({}, "x", {
+        enumerable: true,
+        get: () => {
+          throw new Error("no");
+        },
+      }),
+      "can't be read",
+    ],
+    ["more nesting than the stack has", deep, "can't be read"],
+    ["more than fits in an item", "x".repeat(MAX_RESULT_BYTES), "bytes of JSON"],
+  ])("%s is not stored: the run succeeds, is finished, and this is reported", async (_name, value, reason) => {
+    const { key, replayed } = await replayOf(value);
+    expect(replayed).toBeUndefined();
+    expect(await table.item(key)).toMatchObject({ status: { S: "FINISHED" } });
+    expect((await table.item(key))?.result).toBeUndefined();
+    expect(events.map(({ type }) => type)).toEqual(["acquired", "response-not-stored", "finished", "replayed"]);
+    expect(events[1]).toMatchObject({ reason: expect.stringContaining(reason) });
+  });
+
+  it("the largest response that is stored fits in an item, with the longest key and owner", async () => {
+    const key = "k".repeat(2_048);
+    const value = "x".repeat(MAX_RESULT_BYTES - 2);
+    expect(await locks.once(key, () => value, { owner: "o".repeat(1_024) })).toBe(value);
+    expect((await locks.get(key))?.result?.value).toBe(value);
+  });
+
+  it("one object twice is not a circle", async () => {
+    const shared = { a: 1 };
+    expect((await replayOf([shared, shared])).replayed).toEqual([shared, shared]);
+  });
+});
