@@ -1,11 +1,14 @@
 import { defineConfig } from "vitest/config";
 
+/** Where `.ci/run` collects the totals of its runs. */
+const results = process.env.VITEST_JSON_DIR;
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["test/runtime/**"],
     globalSetup: ["test/support/global-setup.ts"],
-    typecheck: { enabled: false },
+    reporters: results ? ["default", "json"] : ["default"],
+    ...(results && { outputFile: { json: `${results}/${process.pid}.json` } }),
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },

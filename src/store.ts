@@ -124,10 +124,7 @@ export class DynamoStore implements Store {
     if (isNamed(error, "AccessDeniedException")) {
       return new LockTableError(`No permission: allow dynamodb:${action} on table ${tableName} in the role`, cause);
     }
-    if (
-      isNamed(error, "ValidationException") &&
-      /key element|key schema|size of key|number of conditions on the keys/i.test(error.message)
-    ) {
+    if (isNamed(error, "ValidationException") && KEY_SCHEMA.test(error.message)) {
       return new LockTableError(
         `Table ${tableName} has another key schema: expected ${schema}. Set keyAttribute and sortKey as the table has them`,
         cause,
@@ -137,6 +134,9 @@ export class DynamoStore implements Store {
     return new LockError("LOCK_REQUEST", `${action} on table ${tableName} failed: ${message}`, cause);
   }
 }
+
+/** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */
+const KEY_SCHEMA = /key element|number of conditions on the keys|required keys was not given|type mismatch for key/i;
 
 /** By name, as the AWS SDK advises where several copies of its classes may be loaded. */
 const isNamed = (error: unknown, name: string): error is Error & { readonly Item?: Item } =>

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { describeRuntime } from "./describe-runtime.ts";
 import { Sandbox, type SandboxOptions } from "./sandbox.ts";
 
@@ -37,9 +37,12 @@ const HANDLERS = `
   }
 `;
 
-const taskRoot = mkdtempSync(join(tmpdir(), "task-"));
-writeFileSync(join(taskRoot, "index.mjs"), HANDLERS);
-writeFileSync(join(taskRoot, "broken.mjs"), `throw new TypeError("no configuration");`);
+let taskRoot: string;
+beforeAll(() => {
+  taskRoot = mkdtempSync(join(tmpdir(), "task-"));
+  writeFileSync(join(taskRoot, "index.mjs"), HANDLERS);
+  writeFileSync(join(taskRoot, "broken.mjs"), `throw new TypeError("no configuration");`);
+});
 afterAll(() => rmSync(taskRoot, { recursive: true }));
 
 const sandboxes: Sandbox[] = [];
