@@ -62,7 +62,7 @@ export interface DynamoLockOptions<TEvent = any> {
    * Answers a repeat of a finished or held key: a value, or a function of the record and the request. Without it a
    * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
    */
-  readonly duplicateResponse?: unknown;
+  readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
   /**
    * Keep the response with the finished key, for repeats. Values that JSON can't carry are not stored; repeats then
    * get `undefined`.
