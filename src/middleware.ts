@@ -1,4 +1,5 @@
 import type { Context } from "aws-lambda";
+import { LockLostError } from "./errors.ts";
 import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
 import type { Lock } from "./lock.ts";
@@ -76,7 +77,7 @@ export function dynamoLock<TEvent>(
   const dynamoLockMiddlewareAfter: typeof dynamoLockMiddlewareBefore = async (request) => {
     const lock = take(request);
     if (!lock) return;
-    if (isPastEarlyTimeout(request.context, timeoutEarlyMs)) return lock.abandon("timeout");
+    if (isPastEarlyTimeout(request.context, timeoutEarlyMs)) return abandonRunning(lock);
     if (isStream(request.response)) throw refuseStreaming(lock);
     await guard.succeed(lock, request.response);
   };
@@ -85,7 +86,7 @@ export function dynamoLock<TEvent>(
     const lock = take(request);
     if (!lock) return;
     if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request.context, timeoutEarlyMs)) {
-      return lock.abandon("timeout");
+      return abandonRunning(lock);
     }
     await guard.fail(lock, request.error);
   };
@@ -96,6 +97,9 @@ export function dynamoLock<TEvent>(
     onError: dynamoLockMiddlewareOnError,
   };
 }
+
+/** The handler may go on, but not under this lock. */
+const abandonRunning = (lock: Lock): void => lock.abandon("timeout", new LockLostError(lock.key, "expired"));
 
 /** Timers and `Date.now()` round to milliseconds, so a timer may seem to fire this much early. */
 const TIMER_SLACK_MS = 2;

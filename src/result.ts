@@ -1,3 +1,4 @@
+import { LockOptionsError } from "./errors.ts";
 import type { EncodedResult } from "./record.ts";
 
 /**
@@ -23,6 +24,14 @@ export const toStorable = (value: unknown): EncodedResult | { readonly reason: s
   } catch (error) {
     return { reason: `the response can't be read: ${error}` }; // a throwing getter, or nested past the stack
   }
+};
+
+/** The application's data as it is stored. Unlike a response it is asked to be stored, so what can't be is an error. */
+export const encodeData = (data: unknown): string | undefined => {
+  if (data === undefined) return undefined;
+  const reason = whyNotJson(data, "data", new Set());
+  if (reason !== undefined) throw new LockOptionsError(`data must be a JSON value, but ${reason}`);
+  return JSON.stringify(data);
 };
 
 const whyNotJson = (value: unknown, path: string, parents: Set<object>): string | undefined => {
