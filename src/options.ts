@@ -148,7 +148,7 @@ export interface RunOptions extends AcquireOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-export interface OnceOptions extends AcquireOptions {
+export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant"> {
   /** Overrides the client's. */
   readonly rememberMs?: number | undefined;
   /**
@@ -236,7 +236,8 @@ export const acquireChecks = {
   },
 };
 export const runChecks = { ...acquireChecks, timeoutMs: milliseconds(1) };
-export const onceChecks = { ...acquireChecks, rememberMs: sharedChecks.rememberMs, storeResult: ofType("boolean") };
+const { permits: _permits, reentrant: _reentrant, ...finishable } = acquireChecks;
+export const onceChecks = { ...finishable, rememberMs: sharedChecks.rememberMs, storeResult: ofType("boolean") };
 
 /** What a set of options contradicts in itself, whoever takes them. */
 export const checkAcquisition = (caller: string, options: AcquireOptions, keys: number, leaseMs: number): void => {

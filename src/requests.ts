@@ -44,7 +44,7 @@ export interface Claim {
   readonly data?: string | undefined;
   /** Take the key from the same owner too: for a durable execution, which runs again from the top. */
   readonly reenter?: boolean | undefined;
-  /** Take the key whatever its state. */
+  /** Take the key whatever its state; a semaphore only with `vacant`. */
   readonly force?: boolean | undefined;
   /** Don't let a lease end by the clock, only by `watched`. */
   readonly observedOnly?: boolean | undefined;
@@ -52,7 +52,7 @@ export interface Claim {
   readonly watched?: { readonly token: string; readonly expiresAt: number } | undefined;
   /** Set the fencing token to this, which the record's must be below: one token for several keys. */
   readonly fence?: number | undefined;
-  /** Take the key from a semaphore that was seen without a holder, at this fencing token, with this many slots. */
+  /** Take the key from a semaphore, if nobody has acquired since it was seen at this fencing token with these slots. */
   readonly vacant?: { readonly fencingToken: number; readonly slots: readonly number[] } | undefined;
 }
 
@@ -169,7 +169,7 @@ const NEXT_FENCE = "if_not_exists(#fence, :now) + :one";
 export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): ConditionalUpdate => {
   const { watched, vacant } = claim;
   const free = [
-    claim.force && "#status IN (:inProgress, :finished, :released, :semaphore)",
+    claim.force && "#status IN (:inProgress, :finished, :released)",
     claim.observedOnly
       ? "#status = :released OR (#status = :finished AND #expiresAt <= :expired)"
       : "#status IN (:inProgress, :finished, :released) AND #expiresAt <= :expired",

@@ -105,13 +105,18 @@ export class DynamoStore implements Store {
     return this.#write(keys, hold, "IN_PROGRESS", (key) => renewRequest(this.#layout, key, hold, leaseMs, now));
   }
 
-  settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply> {
+  async settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply> {
     const now = this.#clock.now();
     // One copy of the response is enough for a repeat, which reads all keys.
     const { result: _result, ...rest } = settlement as Settlement & { result?: unknown };
-    return this.#write(keys, hold, settlement.status, (key) =>
-      settleRequest(this.#layout, key, hold, key === keys[0] ? settlement : (rest as Settlement), now),
-    );
+    const request = (key: string) =>
+      settleRequest(this.#layout, key, hold, key === keys[0] ? settlement : (rest as Settlement), now);
+    const reply = await this.#write(keys, hold, settlement.status, request);
+    if (!reply.done && settlement.status === "RELEASED" && keys.length > 1) {
+      // One of several keys is lost: the others are still ours to free.
+      await Promise.all(keys.map((key) => this.#write([key], hold, settlement.status, request)));
+    }
+    return reply;
   }
 
   async read(key: string, { consistent = true } = {}): Promise<LockRecord | undefined> {

@@ -27,7 +27,9 @@ const replayOf = async (value: unknown) => {
 describe("what a run returns", () => {
   it("any JSON value replays exactly", async () => {
     // -0 is left out: JSON.stringify, and so Lambda itself, makes it 0.
-    const json = fc.jsonValue({ noUnicodeString: false }).filter((value) => !JSON.stringify([value]).includes("-0"));
+    const hasMinusZero = (value: unknown): boolean =>
+      Object.is(value, -0) || (typeof value === "object" && Object.values(value ?? {}).some(hasMinusZero));
+    const json = fc.jsonValue().filter((value) => !hasMinusZero(value));
     await fc.assert(
       fc.asyncProperty(json, async (value) => {
         expect((await replayOf(value)).replayed).toStrictEqual(value);
