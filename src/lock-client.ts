@@ -210,6 +210,12 @@ export class LockClient {
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
     checkAcquisition(caller, { ...options, heartbeatMs }, keys.length, leaseMs);
+    if (permits > 1 && leaseMs > this.#layout.retentionMs) {
+      const { retentionMs } = this.#layout; // a shorter lease that is taken later moves the item's TTL forward
+      throw new LockOptionsError(
+        `${caller}: leaseMs of a semaphore must be at most retentionMs: ${retentionMs}, got ${leaseMs}`,
+      );
+    }
     if (options.reentrant) {
       const held = this.#heldBy(owner, keys);
       if (held?.reenter()) return held;
