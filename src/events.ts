@@ -72,9 +72,9 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
 };
 
 /** A callback of the user's must not break a run that goes well: what it throws becomes a process warning instead. */
-export const callSafely = (callback: () => void): void => {
+export const callSafely = async (callback: () => unknown): Promise<void> => {
   try {
-    callback();
+    await callback();
   } catch (error) {
     process.emitWarning(error instanceof Error ? error : String(error));
   }

@@ -32,7 +32,8 @@ import { liveHolders } from "./wait.ts";
 export interface AttemptOptions extends AcquireOptions {
   /** For a lease that shrinks while it is waited for. */
   readonly leaseOf?: (() => number) | undefined;
-  readonly reenter?: boolean | undefined;
+  /** ARN of the durable execution that asks. */
+  readonly execution?: string | undefined;
 }
 
 /** @internal The lock, or the records that stand in the way. */
@@ -206,7 +207,7 @@ export class LockClient {
   async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
     if (this.#closed) throw closed();
     const { clock, report, store } = this.#host;
-    const { owner = this.#owner, permits = 1, waitMs = 0, reenter, force, signal } = options;
+    const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
     checkAcquisition(caller, { ...options, heartbeatMs }, keys.length, leaseMs);
@@ -232,7 +233,7 @@ export class LockClient {
       signal,
       data: encodeData(options.data),
       force,
-      reenter,
+      execution,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
     const random = this.#options.random ?? Math.random;
@@ -284,7 +285,8 @@ export class LockClient {
       },
       this.#host,
     );
-    this.#held.add(lock);
+    // A durable execution holds its key while it is suspended, and this process may be gone.
+    if (!wanted.execution) this.#held.add(lock);
     const { key, fencingToken, elapsedMs, expiresAt } = lock;
     const about = { key, owner, token, fencingToken, elapsedMs, expiresAt };
     const type = acquisitionType(wanted, before, this.#host.clock.now());
@@ -347,14 +349,10 @@ export class LockClient {
 const closed = () => new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one");
 
 /** How the key came to be ours, and whether that was at somebody's expense. */
-const acquisitionType = (
-  { force, reenter, owner, clockSkewMs }: Wanted,
-  before: LockRecord | undefined,
-  now: number,
-) => {
+const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: LockRecord | undefined, now: number) => {
   if (!before) return "acquired";
   if (force && before.expiresAt > now - clockSkewMs) return "forced";
-  const again = reenter && before.owner === owner;
+  const again = execution !== undefined && before.execution === execution;
   return before.status === "IN_PROGRESS" && !again ? "taken-over" : "acquired";
 };
 

@@ -329,7 +329,15 @@ const toFailure = (error: unknown): StoredFailure => {
   const { name, message, statusCode } = Object(error) as Record<string, unknown>;
   return {
     name: typeof name === "string" ? name : "Error",
-    message: (typeof message === "string" ? message : String(error)).slice(0, MAX_MESSAGE_LENGTH),
+    message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
     ...(typeof statusCode === "number" && { statusCode }),
   };
+};
+
+const toText = (thrown: unknown): string => {
+  try {
+    return String(thrown);
+  } catch {
+    return "an object without a message"; // without a prototype, for one
+  }
 };

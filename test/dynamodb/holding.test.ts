@@ -118,7 +118,7 @@ describe("data", () => {
   it("must be JSON: a clear error, and nothing is taken", async () => {
     const { locks, sent } = setUp();
     await expect(locks.acquire(freshKey(), { data: { at: new Date() } })).rejects.toThrow(
-      "data must be a JSON value, but data.at is a Date",
+      "data must be a JSON value, but there is a Date in it",
     );
     expect(sent).toEqual([]);
   });
