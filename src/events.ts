@@ -41,6 +41,8 @@ export type LockEvent =
   | (AboutLock & { readonly type: "response-not-stored"; readonly reason: string })
   /** Not settled: the lease ends by itself. `on-error`: as configured. `timeout`: the handler may still be running. */
   | (AboutLock & { readonly type: "kept"; readonly reason: KeptReason })
+  /** An operator broke the lock: `status` is what it was. The fields are those of who held it. */
+  | (AboutLock & { readonly type: "force-released"; readonly status: LockStatus; readonly expiresAt: number })
   /** The lease is over, or a write found that the lock is not ours any more and changed nothing. */
   | (AboutLock & { readonly type: "lost"; readonly reason: LockLostReason })
   /** Finishing or releasing failed; the lease ends by itself. */
@@ -67,6 +69,7 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   released: "debug",
   "response-not-stored": "warn",
   kept: "warn",
+  "force-released": "warn",
   lost: "warn",
   failed: "error",
 };

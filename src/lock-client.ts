@@ -6,6 +6,7 @@ import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { LockError, LockHeldError, LockOptionsError, LockTimeoutError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
+import type { LockInternals } from "./internals.ts";
 import { type Keys, type LockKey, toStoredKeys } from "./key.ts";
 import { Lock, type LockHost } from "./lock.ts";
 import {
@@ -343,6 +344,13 @@ export class LockClient {
 
   #storedKeys(key: LockKey | readonly LockKey[]): Keys {
     return toStoredKeys(key, this.#options.namespace);
+  }
+
+  /** @internal What the functions beside the client work with. */
+  get internals(): LockInternals {
+    const { store, clock, report } = this.#host;
+    const { namespace, random = Math.random } = this.#options;
+    return { store, clock, report, random, namespace, clockSkewMs: this.#clockSkewMs };
   }
 }
 

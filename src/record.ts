@@ -166,3 +166,13 @@ const toNumber = (attribute: AttributeValue | undefined): number | undefined => 
   const value = Number(attribute?.N);
   return Number.isFinite(value) ? value : undefined;
 };
+
+/** Who holds a key, or was the last to. */
+export type Holding = Pick<LockRecord, "status" | "owner" | "token" | "fencingToken" | "expiresAt" | "acquiredAt">;
+
+/** The record itself; of a semaphore, each of its holders. */
+export const holdingsOf = (record: LockRecord): readonly Holding[] => record.holders ?? [record];
+
+/** Whether nobody holds or remembers the key any more: every lease and window ended before `overBy`, epoch ms. */
+export const isOver = (record: LockRecord, overBy: number): boolean =>
+  holdingsOf(record).every(({ expiresAt }) => expiresAt <= overBy);

@@ -78,7 +78,7 @@ export type Settlement = { readonly data?: string | undefined } & (
 export type ConditionalUpdate = Update & { readonly UpdateExpression: string };
 
 /** Names of all attributes that a request mentions, and no others: DynamoDB refuses unused ones. */
-const names = (layout: TableLayout, expressions: string, slot?: number): Record<string, string> => {
+export const names = (layout: TableLayout, expressions: string, slot?: number): Record<string, string> => {
   const all: Record<string, string> = { ...ATTRIBUTES, key: layout.keyAttribute, ttl: layout.ttlAttribute };
   if (slot !== undefined) Object.assign(all, { slot: slotAttribute(slot), slotFence: slotFenceAttribute(slot) });
   const mentioned = expressions.match(/#\w+/g) ?? [];
@@ -86,12 +86,12 @@ const names = (layout: TableLayout, expressions: string, slot?: number): Record<
 };
 
 /** Values likewise. */
-const values = (expressions: string, all: Record<string, AttributeValue | undefined>) => {
+export const values = (expressions: string, all: Record<string, AttributeValue | undefined>) => {
   const mentioned = new Set(expressions.match(/:\w+/g));
   return Object.fromEntries(Object.entries(all).filter(([name, value]) => value && mentioned.has(name))) as Item;
 };
 
-const update = (
+export const update = (
   layout: TableLayout,
   key: string,
   condition: string,
@@ -121,14 +121,14 @@ export const keyOf = (layout: TableLayout, key: string): Item => {
 };
 
 /** TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html); ms would never expire. */
-const ttlAfter = (layout: TableLayout, epochMs: number) => ({
+export const ttlAfter = (layout: TableLayout, epochMs: number) => ({
   N: String(Math.ceil((epochMs + layout.retentionMs) / 1000)),
 });
 
-const number = (value: number) => ({ N: String(value) });
-const string = (value: string) => ({ S: value });
+export const number = (value: number) => ({ N: String(value) });
+export const string = (value: string) => ({ S: value });
 
-const STATES = {
+export const STATES = {
   ":inProgress": string("IN_PROGRESS"),
   ":finished": string("FINISHED"),
   ":released": string("RELEASED"),
