@@ -7,7 +7,7 @@ import { createClient } from "./dynamodb-client.ts";
 import { LockError, LockHeldError, LockOptionsError, LockTimeoutError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
 import type { LockInternals } from "./internals.ts";
-import { type Keys, type LockKey, toStoredKeys } from "./key.ts";
+import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
 import { Lock, type LockHost } from "./lock.ts";
 import {
   type AcquireOptions,
@@ -28,6 +28,8 @@ import type { TableLayout } from "./requests.ts";
 import { encodeData } from "./result.ts";
 import { DynamoStore, type Store } from "./store.ts";
 import { liveHolders } from "./wait.ts";
+import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
+import { type WarmUp, warmUp } from "./warm-up.ts";
 
 /** @internal What the middleware asks for beyond the public options; keys are as stored. */
 export interface AttemptOptions extends AcquireOptions {
@@ -190,6 +192,29 @@ export class LockClient {
   }
 
   /**
+   * Waits until none of the keys is held: finished, released, over and absent ones are not. Gives those that still are
+   * when the time is up. Any number of keys, read 100 at a time. Needs `dynamodb:BatchGetItem`.
+   *
+   * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
+   */
+  async waitUntilFinished(keys: readonly LockKey[], options: WaitUntilFinishedOptions = {}): Promise<LockKey[]> {
+    const { namespace } = this.#options;
+    const byStored = new Map(keys.map((key) => [toStoredKey(key, namespace), key]));
+    const pending = await waitUntilFinished(this.internals, [...byStored.keys()], options);
+    return pending.map((stored) => byStored.get(stored));
+  }
+
+  /**
+   * Writes, reads and deletes a probe, and tells how long each took: shows in Lambda's init phase that the table is there
+   * and may be used, and opens the connection. Needs `dynamodb:UpdateItem`, `GetItem` and `DeleteItem`.
+   *
+   * @throws LockTableError that says which step failed
+   */
+  async warmUp(): Promise<WarmUp> {
+    return this.#withTable(() => warmUp(this.internals));
+  }
+
+  /**
    * Releases every lock of this client that is still held, and destroys the DynamoDB client if it was made here. One
    * failing release doesn't stop the rest. Afterwards nothing can be acquired.
    *
@@ -325,11 +350,17 @@ export class LockClient {
     try {
       return await request();
     } catch (error) {
-      const { cause } = Object(error) as { cause?: { name?: string } };
-      if (!this.#options.ensureTable || cause?.name !== "ResourceNotFoundException") throw error;
+      if (!this.#options.ensureTable || !isCausedBy(error, "ResourceNotFoundException")) throw error;
       const { createLockTable } = await import("./table.ts");
-      const { tableName, keyAttribute, ttlAttribute } = this.#layout;
-      await createLockTable(this.#client, { tableName, keyAttribute, ttlAttribute });
+      const { tableName, keyAttribute, ttlAttribute, sortKey } = this.#layout;
+      const type = typeof sortKey?.value === "number" ? "N" : "S";
+      await createLockTable(this.#client, {
+        tableName,
+        keyAttribute,
+        ttlAttribute,
+        sortKey: sortKey && { attribute: sortKey.attribute, type },
+        waitForTtl: false, // TTL may take an hour to be on, and no lock needs it to be
+      });
       return request();
     }
   }
@@ -353,6 +384,9 @@ export class LockClient {
     return { store, clock, report, random, namespace, clockSkewMs: this.#clockSkewMs };
   }
 }
+
+const isCausedBy = (error: unknown, name: string): boolean =>
+  error instanceof Error && (error.name === name || isCausedBy(error.cause, name));
 
 const closed = () => new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one");
 

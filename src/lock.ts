@@ -164,9 +164,10 @@ export class Lock implements AsyncDisposable {
    * @throws LockLostError if the lease is over, or another run has taken the key over.
    * @throws LockError if DynamoDB could not be reached: the lease is as it was.
    */
-  extend(ms: number): Promise<void> {
-    checkOptions("extend", { ms }, { ms: milliseconds(1) });
-    return this.#renew(ms);
+  async extend(ms: number): Promise<void> {
+    const complaint = milliseconds(1)(ms);
+    if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${ms}`);
+    await this.#renew(ms);
   }
 
   /**
