@@ -4,6 +4,7 @@ import { defineConfig } from "vitest/config";
 const results = process.env.VITEST_JSON_DIR;
 
 export default defineConfig({
+  resolve: { alias: { "middy-dynamo-lock": new URL("src/index.ts", import.meta.url).pathname } },
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],

@@ -7,13 +7,14 @@ const YEAR_MS = 365 * 24 * 3600 * 1000;
 /** Far beyond any use, and still exact in a number and in DynamoDB. */
 const MAX_MS = 100 * YEAR_MS;
 
-/** A whole number of milliseconds within bounds. */
-export const milliseconds =
-  (min: number, max = MAX_MS): Check =>
+export const wholeNumber =
+  (min: number, max: number, unit = ""): Check =>
   (value) =>
     Number.isInteger(value) && (value as number) >= min && (value as number) <= max
       ? undefined
-      : `must be a whole number of milliseconds from ${min} to ${max}`;
+      : `must be a whole number${unit} from ${min} to ${max}`;
+
+export const milliseconds = (min: number, max = MAX_MS): Check => wholeNumber(min, max, " of milliseconds");
 
 export const oneOf =
   (...values: unknown[]): Check =>

@@ -3,6 +3,7 @@ import type { LockRecord } from "./record.ts";
 /** Stable identifiers of what went wrong: match on these, not on messages. */
 export type LockErrorCode =
   | "LOCK_HELD"
+  | "LOCK_TIMEOUT"
   | "LOCK_LOST"
   | "LOCK_KEY"
   | "LOCK_OPTIONS"
@@ -35,21 +36,34 @@ export class LockHeldError extends LockError {
 
   constructor(record: LockRecord) {
     const until = new Date(record.expiresAt).toISOString();
-    super(
-      "LOCK_HELD",
-      record.status === "FINISHED"
-        ? `Lock ${JSON.stringify(record.key)} is finished and remembered until ${until}`
-        : `Lock ${JSON.stringify(record.key)} is held by another run until ${until} at the latest`,
-    );
+    const state = {
+      FINISHED: `finished and remembered until ${until}`,
+      SEMAPHORE: `held by as many as it permits (${record.permits})`,
+      IN_PROGRESS: `held by another run, whose lease ends at ${until}`,
+      RELEASED: "being taken by another run",
+    }[record.status];
+    super("LOCK_HELD", `Lock ${JSON.stringify(record.key)} is ${state}`);
+    this.record = record;
+  }
+}
+
+/** The time to wait for a key, or for the work under it, ran out. `record` is the holder's, when a key was waited for. Status 409. */
+export class LockTimeoutError extends LockError {
+  override readonly name = "LockTimeoutError";
+  override readonly statusCode = 409;
+  readonly record: LockRecord | undefined;
+
+  constructor(message: string, record?: LockRecord) {
+    super("LOCK_TIMEOUT", message);
     this.record = record;
   }
 }
 
 /**
- * Why a lock is no longer ours. `stolen`: another token holds the key. `expired`: the lease is over.
- * `released`: this handle gave the lock up itself.
+ * Why a lock is no longer ours. `stolen`: another token holds the key. `expired`: the lease is over. `unreachable`: the
+ * lease is over because DynamoDB could not be reached to renew it. `released`: this handle gave the lock up itself.
  */
-export type LockLostReason = "stolen" | "expired" | "released";
+export type LockLostReason = "stolen" | "expired" | "unreachable" | "released";
 
 /** This handle does not hold the key any more; nothing was written. */
 export class LockLostError extends LockError {
@@ -61,6 +75,7 @@ export class LockLostError extends LockError {
     const why = {
       stolen: "another run has taken it over",
       expired: "its lease is over",
+      unreachable: "it could not be renewed before its lease was over",
       released: "this handle released it",
     }[reason];
     super("LOCK_LOST", `Lock ${JSON.stringify(key)} is lost: ${why}`);

@@ -1,7 +1,7 @@
 import type { LockLostReason } from "./errors.ts";
 import type { LockStatus } from "./record.ts";
 
-interface AboutLock {
+export interface AboutLock {
   /** The key with its namespace. */
   readonly key: string;
   readonly owner: string;
@@ -11,12 +11,26 @@ interface AboutLock {
   readonly elapsedMs: number;
 }
 
+export type KeptReason = "on-error" | "timeout" | "streaming";
+
 /** One transition of a lock. No event carries an event, a response or any other payload. */
 export type LockEvent =
   /** The key was free and is ours. */
   | (AboutLock & { readonly type: "acquired"; readonly expiresAt: number })
   /** Ours, from an owner whose lease ended before it finished. */
   | (AboutLock & { readonly type: "taken-over"; readonly expiresAt: number; readonly previousOwner: string })
+  /** Ours by `force`, from whoever held or had finished it. */
+  | (AboutLock & { readonly type: "forced"; readonly expiresAt: number; readonly previousOwner: string })
+  /** The lease was prolonged. */
+  | (AboutLock & { readonly type: "renewed"; readonly expiresAt: number })
+  /** A request failed in a way that may pass, and is tried again. */
+  | {
+      readonly type: "retrying";
+      readonly key: string;
+      readonly owner: string;
+      readonly operation: string;
+      readonly error: unknown;
+    }
   /** Refused: another run holds it, or (`status`) has finished it. The fields are the holder's. */
   | (AboutLock & { readonly type: "held"; readonly status: LockStatus; readonly expiresAt: number })
   /** A repeat was answered from the record of the first run. The fields are the first run's. */
@@ -26,8 +40,10 @@ export type LockEvent =
   /** Finished, but a repeat will get no response: `reason` says what of it could not be stored. */
   | (AboutLock & { readonly type: "response-not-stored"; readonly reason: string })
   /** Not settled: the lease ends by itself. `on-error`: as configured. `timeout`: the handler may still be running. */
-  | (AboutLock & { readonly type: "kept"; readonly reason: "on-error" | "timeout" | "streaming" })
-  /** A write found that the lock is not ours any more, and changed nothing. */
+  | (AboutLock & { readonly type: "kept"; readonly reason: KeptReason })
+  /** An operator broke the lock: `status` is what it was. The fields are those of who held it. */
+  | (AboutLock & { readonly type: "force-released"; readonly status: LockStatus; readonly expiresAt: number })
+  /** The lease is over, or a write found that the lock is not ours any more and changed nothing. */
   | (AboutLock & { readonly type: "lost"; readonly reason: LockLostReason })
   /** Finishing or releasing failed; the lease ends by itself. */
   | (AboutLock & { readonly type: "failed"; readonly operation: string; readonly error: unknown });
@@ -44,34 +60,39 @@ export interface LockLogger {
 const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   acquired: "debug",
   "taken-over": "warn",
+  forced: "warn",
+  renewed: "debug",
+  retrying: "warn",
   held: "warn",
   replayed: "debug",
   finished: "debug",
   released: "debug",
   "response-not-stored": "warn",
   kept: "warn",
+  "force-released": "warn",
   lost: "warn",
   failed: "error",
 };
 
-/**
- * Tells the listener and the logger. Neither may break a run that goes well, so what they throw becomes a process
- * warning instead.
- */
+/** A callback of the user's must not break a run that goes well: what it throws becomes a process warning instead. */
+export const callSafely = async (callback: () => unknown): Promise<void> => {
+  try {
+    await callback();
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error));
+  }
+};
+
+/** Tells the listener and the logger. */
 export const createReporter = (options: {
   readonly logger?: LockLogger | undefined;
   readonly onEvent?: LockEventListener | undefined;
 }): LockEventListener => {
   const { logger, onEvent } = options;
   return (event) => {
-    try {
-      onEvent?.(event);
-      if (logger) {
-        const { type, error, ...lock } = event as LockEvent & { error?: unknown };
-        logger[LEVELS[type]](`Lock ${type}`, { lock, ...(error !== undefined && { error }) });
-      }
-    } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error));
-    }
+    callSafely(() => onEvent?.(event));
+    if (!logger) return;
+    const { type, error, ...lock } = event as LockEvent & { error?: unknown };
+    callSafely(() => logger[LEVELS[type]](`Lock ${type}`, { lock, ...(error !== undefined && { error }) }));
   };
 };

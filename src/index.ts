@@ -1,4 +1,13 @@
+export {
+  forceRelease,
+  type ListLocksFilter,
+  listLocks,
+  type PurgeLocksOptions,
+  purgeLocks,
+  releaseAllLocks,
+} from "./admin.ts";
 export type { Clock } from "./clock.ts";
+export { type DescribeLockOptions, describeLock, type HoldingDescription, type LockDescription } from "./describe.ts";
 export {
   LockError,
   type LockErrorCode,
@@ -8,9 +17,10 @@ export {
   type LockLostReason,
   LockOptionsError,
   LockTableError,
+  LockTimeoutError,
   ReplayedError,
 } from "./errors.ts";
-export type { LockEvent, LockEventListener, LockLogger } from "./events.ts";
+export type { KeptReason, LockEvent, LockEventListener, LockLogger } from "./events.ts";
 export type {
   DuplicateResponse,
   DynamoLockOptions,
@@ -20,10 +30,13 @@ export type {
   OnError,
 } from "./invocation-options.ts";
 export type { LockKey } from "./key.ts";
-export type { FinishOptions, Lock, LockHandleStatus } from "./lock.ts";
+export type { FinishOptions, Lock, LockHandleStatus, ReleaseOptions } from "./lock.ts";
 export { LockClient } from "./lock-client.ts";
 export { type DynamoLockMiddleware, dynamoLock } from "./middleware.ts";
-export type { AcquireOptions, LockClientOptions, OnceOptions } from "./options.ts";
-export type { LockRecord, LockStatus, StoredFailure } from "./record.ts";
+export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
+export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
 export { type CreateLockTableOptions, createLockTable } from "./table.ts";
+export type { Backoff } from "./wait.ts";
+export type { WaitUntilFinishedOptions } from "./wait-until-finished.ts";
+export type { WarmUp } from "./warm-up.ts";
 export { withLock } from "./with-lock.ts";

@@ -1,11 +1,12 @@
 import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
 import { anyOf, anything, type Check, milliseconds, ofType, oneOf } from "./check.ts";
+import type { LockLostError } from "./errors.ts";
 import type { LockEventListener, LockLogger } from "./events.ts";
 import type { LockKey } from "./key.ts";
 import type { Lock } from "./lock.ts";
 import type { LockClient } from "./lock-client.ts";
-import { namespaceCheck, sharedChecks } from "./options.ts";
+import { acquireChecks, namespaceCheck, sharedChecks } from "./options.ts";
 import type { LockRecord } from "./record.ts";
 
 /** What to do with the key when the handler fails. */
@@ -22,9 +23,9 @@ export interface LockRequest<TEvent = unknown> {
 export interface DynamoLockOptions<TEvent = any> {
   /**
    * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At most 2,048 bytes.
-   * A number and its decimal string are the same key.
+   * A number and its decimal string are the same key. An array: several keys, taken all or none, at most 100.
    */
-  readonly key: (event: TEvent, context: Context) => LockKey;
+  readonly key: (event: TEvent, context: Context) => LockKey | readonly LockKey[];
   /**
    * Name or ARN of the table.
    * @default process.env.DYNAMO_LOCK_TABLE, or 'dynamo-locks'
@@ -85,6 +86,29 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly clockSkewMs?: number | undefined;
   /**
+   * How long to wait for a held key, in ms, and never into the last 500 ms of the invocation. A key that finishes
+   * meanwhile is replayed. The time is the handler's too: it counts against the function's timeout.
+   * @default 0
+   */
+  readonly waitMs?: number | undefined;
+  /**
+   * How often a `leaseMs` that is shorter than the invocation is renewed, in ms; `false`: never.
+   * @default a third of `leaseMs`
+   */
+  readonly heartbeatMs?: number | false | undefined;
+  /**
+   * `'observed'`: trust no clock: a lease is over only when it was watched unchanged for its length.
+   * @default 'clock'
+   */
+  readonly expiry?: "clock" | "observed" | undefined;
+  /**
+   * How many invocations may hold the key at once, up to 1,000. More than one go with `onSuccess: 'release'`.
+   * @default 1
+   */
+  readonly permits?: number | undefined;
+  /** Called once when the lock is lost while the handler runs, after `context.lock.signal` was aborted. */
+  readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
+  /**
    * Without a key: `'throw'` a `LockKeyError`, or `'run'` without a lock.
    * @default 'throw'
    */
@@ -129,6 +153,9 @@ export const dynamoLockChecks: Record<string, Check> = {
   onError: anyOf(oneOf("release", "finish", "keep"), ofType("function")),
   duplicateResponse: anything,
   storeResponse: ofType("boolean"),
+  waitMs: acquireChecks.waitMs,
+  permits: acquireChecks.permits,
+  onLost: acquireChecks.onLost,
   onMissingKey: oneOf("throw", "run"),
   timeoutEarlyMs: milliseconds(0, 900_000),
   disabled: ofType("boolean"),

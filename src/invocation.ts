@@ -1,16 +1,18 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "aws-lambda";
 import { checkOptions, forbidTogether } from "./check.ts";
-import { LockError, LockHeldError, LockOptionsError } from "./errors.ts";
+import { systemClock } from "./clock.ts";
+import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
 import {
   type DuplicateResponse,
   type DynamoLockOptions,
   dynamoLockChecks,
   type LockRequest,
 } from "./invocation-options.ts";
-import { isMissing, toStoredKey } from "./key.ts";
+import { isMissing, toStoredKeys } from "./key.ts";
 import { Lock } from "./lock.ts";
-import { LockClient } from "./lock-client.ts";
+import { type AttemptOptions, LockClient, Refused } from "./lock-client.ts";
+import { checkAcquisition } from "./options.ts";
 import type { LockRecord } from "./record.ts";
 import { alwaysFree } from "./store.ts";
 
@@ -33,28 +35,29 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   checkOptions(caller, options, dynamoLockChecks);
   checkContradictions(caller, options);
   const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
-  const locks = disabled ? new LockClient({}, alwaysFree) : (options.locks ?? createLockClient(options));
+  const locks = disabled ? new LockClient({}, alwaysFree(systemClock)) : (options.locks ?? createLockClient(options));
   const { onSuccess = "finish", storeResponse = true, rememberMs } = options;
   const remember = rememberMs === undefined ? {} : { rememberMs };
 
   return {
     async begin(request) {
-      const { event, context } = request;
-      if (disabled) return { run: true, lock: (await locks.tryAcquire("disabled")) as Lock };
+      const { event, context } = request as LockRequest<TEvent> & { context: { lock?: Lock } };
+      if (disabled) return { run: true, lock: await attached(await locks.acquire("disabled"), context) };
 
       const key = options.key(event, context);
       if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
       const execution = describeExecution(context);
-      const storedKey = toStoredKey(key, options.namespace ?? execution.functionName);
-
-      const attempt = await locks.attempt(storedKey, {
-        owner: ownerOf(options, event, context, execution),
-        leaseMs: leaseOf(options, execution),
-        reenter: execution.durableArn !== undefined,
-      });
-      return attempt instanceof Lock
-        ? { run: true, lock: attempt }
-        : { run: false, response: await answer(locks, attempt, options.duplicateResponse, request) };
+      const keys = toStoredKeys(key, options.namespace ?? execution.functionName);
+      const owner = ownerOf(options, event, context, execution);
+      const attempt = await locks
+        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner })
+        .catch((error: unknown) => {
+          if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
+            return error;
+          throw error;
+        });
+      if (attempt instanceof Lock) return { run: true, lock: await attached(attempt, context) };
+      return { run: false, response: await answer(locks, attempt, options, request) };
     },
 
     async succeed(lock, response) {
@@ -74,6 +77,17 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   };
 };
 
+/** `context.lock`. A context that can't be added to must not leave the key taken. */
+const attached = async (lock: Lock, context: { lock?: Lock }): Promise<Lock> => {
+  try {
+    context.lock = lock;
+  } catch (error) {
+    await lock[Symbol.asyncDispose]();
+    throw error;
+  }
+  return lock;
+};
+
 /** In streaming mode `after` runs before the body does: the work is not done, and a repeat could not be answered. */
 export const isStream = (response: unknown): boolean => {
   const { body } = Object(response) as { body?: unknown };
@@ -84,7 +98,7 @@ export const isStream = (response: unknown): boolean => {
 };
 
 export const refuseStreaming = (lock?: Lock): LockError => {
-  lock?.abandon("streaming");
+  lock?.abandon("streaming", new LockLostError(lock.key, "expired"));
   return new LockError(
     "LOCK_STREAMING",
     "A streamed response can't be locked: it goes on after the handler returned. Return the body as a string, or don't " +
@@ -102,6 +116,22 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
+  if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
+    throw new LockOptionsError(
+      `${caller}: heartbeatMs needs leaseMs: a lease as long as the invocation needs no renewal`,
+    );
+  }
+  checkAcquisition(
+    caller,
+    { heartbeatMs: options.heartbeatMs, permits: options.permits, expiry: options.expiry },
+    1,
+    options.leaseMs ?? Number.POSITIVE_INFINITY,
+  );
+  if ((options.permits ?? 1) > 1 && (options.onSuccess !== "release" || options.onError === "finish")) {
+    throw new LockOptionsError(
+      `${caller}: permits and 'finish' contradict each other: a semaphore is never finished, set onSuccess to 'release'`,
+    );
+  }
   if (options.onSuccess === "release") {
     if (options.storeResponse) {
       throw new LockOptionsError(
@@ -123,14 +153,16 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
 const createLockClient = ({ tableName, client, clientConfig, clockSkewMs, logger, onEvent }: DynamoLockOptions) =>
   new LockClient({ tableName, client, clientConfig, clockSkewMs, logger, onEvent });
 
+/** `refused`, or waited for in vain. */
 const answer = async <TEvent>(
   locks: LockClient,
-  record: LockRecord,
-  duplicateResponse: unknown,
+  refused: Refused | LockTimeoutError,
+  { duplicateResponse }: DynamoLockOptions<TEvent>,
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
+  const record = refused.record as LockRecord;
   if (duplicateResponse === undefined) {
-    if (record.status === "FINISHED") return locks.replay(record);
+    if (refused instanceof Refused && refused.finished) return locks.replay(refused.finished);
     locks.reportHeld(record);
     throw new LockHeldError(record);
   }
@@ -154,7 +186,7 @@ const decide = (onError: DynamoLockOptions["onError"], error: unknown) => {
 interface Execution {
   readonly requestId: string | undefined;
   readonly functionName: string | undefined;
-  readonly remainingMs: number | undefined;
+  readonly remainingMs: (() => number) | undefined;
   readonly durableArn: string | undefined;
 }
 
@@ -168,7 +200,7 @@ const describeExecution = (context: Partial<Context>): Execution => {
   return {
     requestId: lambda.awsRequestId,
     functionName: lambda.functionName,
-    remainingMs: lambda.getRemainingTimeInMillis?.(),
+    remainingMs: lambda.getRemainingTimeInMillis?.bind(lambda),
     durableArn: executionContext?.durableExecutionArn,
   };
 };
@@ -181,13 +213,24 @@ const ownerOf = <TEvent>(options: DynamoLockOptions<TEvent>, event: TEvent, cont
   throw new LockOptionsError(`owner must return a non-empty string, got ${JSON.stringify(owner)}`);
 };
 
+/** What is left of the invocation for the handler, after waiting. */
+const WAIT_RESERVE_MS = 500;
+
 /** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
-const leaseOf = (options: DynamoLockOptions, { remainingMs, durableArn }: Execution): number | undefined => {
-  if (options.leaseMs !== undefined) return options.leaseMs;
-  if (durableArn !== undefined) {
+const acquisitionOf = (options: DynamoLockOptions, { remainingMs, durableArn }: Execution): AttemptOptions => {
+  const { leaseMs, heartbeatMs, expiry, permits, onLost } = options;
+  if (leaseMs === undefined && durableArn !== undefined) {
     throw new LockOptionsError(
       "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
     );
   }
-  return remainingMs === undefined ? undefined : Math.max(1, Math.floor(remainingMs));
+  const leftMs = remainingMs?.() ?? Number.POSITIVE_INFINITY;
+  const waitMs = Math.max(0, Math.min(options.waitMs ?? 0, leftMs - WAIT_RESERVE_MS));
+  const shared = { expiry, permits, onLost, waitMs, execution: durableArn };
+  if (leaseMs !== undefined) {
+    const shorter = leaseMs < leftMs && durableArn === undefined;
+    return { ...shared, leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
+  }
+  if (!remainingMs) return shared; // outside Lambda: the client's lease and heartbeat
+  return { ...shared, leaseOf: () => Math.max(1, Math.floor(remainingMs())), heartbeatMs: false };
 };

@@ -1,5 +1,8 @@
 import { LockKeyError } from "./errors.ts";
 
+/** Keys as they are stored, without duplicates. */
+export type Keys = readonly [string, ...string[]];
+
 /** What a key function may return. Nothing (`undefined`, `null` or `''`) is a missing key. */
 export type LockKey = string | number | null | undefined;
 
@@ -26,6 +29,19 @@ export const toStoredKey = (key: unknown, namespace?: string | false): string =>
     throw new LockKeyError(`key must have at most ${MAX_KEY_BYTES} bytes with its namespace, got ${bytes}`);
   }
   return stored;
+};
+
+/** Several keys are written in one transaction, which takes at most 100 items. */
+const MAX_KEYS = 100;
+
+/** One key, or a list without duplicates. */
+export const toStoredKeys = (keys: unknown, namespace?: string | false): Keys => {
+  if (!Array.isArray(keys)) return [toStoredKey(keys, namespace)];
+  const stored = [...new Set(keys.map((key) => toStoredKey(key, namespace)))];
+  if (stored.length < 1 || stored.length > MAX_KEYS) {
+    throw new LockKeyError(`a list of keys must have 1 to ${MAX_KEYS} different ones, got ${stored.length}`);
+  }
+  return stored as unknown as Keys;
 };
 
 const describe = (value: unknown): string => {

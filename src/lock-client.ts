@@ -1,27 +1,71 @@
 import { randomUUID } from "node:crypto";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { type Acquisition, acquire, type Refusal, type Wanted } from "./acquire.ts";
 import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
-import { LockError, LockHeldError, LockOptionsError, ReplayedError } from "./errors.ts";
+import { LockError, LockHeldError, LockOptionsError, LockTimeoutError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
-import { type LockKey, toStoredKey } from "./key.ts";
+import type { LockInternals } from "./internals.ts";
+import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
 import { Lock, type LockHost } from "./lock.ts";
 import {
   type AcquireOptions,
   acquireChecks,
+  checkAcquisition,
   clientChecks,
   DEFAULTS,
   type LockClientOptions,
   type OnceOptions,
   onceChecks,
+  type RunOptions,
+  runChecks,
+  type TryAcquireOptions,
+  tryAcquireChecks,
 } from "./options.ts";
 import type { LockRecord } from "./record.ts";
-import type { Claim, TableLayout } from "./requests.ts";
+import type { TableLayout } from "./requests.ts";
+import { encodeData } from "./result.ts";
 import { DynamoStore, type Store } from "./store.ts";
+import { liveHolders } from "./wait.ts";
+import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
+import { type WarmUp, warmUp } from "./warm-up.ts";
+
+/** @internal What the middleware asks for beyond the public options; keys are as stored. */
+export interface AttemptOptions extends AcquireOptions {
+  /** For a lease that shrinks while it is waited for. */
+  readonly leaseOf?: (() => number) | undefined;
+  /** ARN of the durable execution that asks. */
+  readonly execution?: string | undefined;
+}
+
+/** @internal The lock, or the records that stand in the way. */
+export type Attempt = Lock | Refused;
 
 /** @internal */
-export type Attempt = Lock | LockRecord;
+export class Refused {
+  readonly records: readonly LockRecord[];
+  /** How many keys were asked for. */
+  readonly #keys: number;
+
+  constructor({ records }: Refusal, keys: Keys) {
+    this.records = records;
+    this.#keys = keys.length;
+  }
+
+  /** The record that says most: of a run that is at it, or else of one that has finished. */
+  get record(): LockRecord {
+    return (this.records.find(({ status }) => status !== "FINISHED") ?? this.records[0]) as LockRecord;
+  }
+
+  /** The record to replay, if one run has finished all the keys: only that run did what this one would do. */
+  get finished(): LockRecord | undefined {
+    const [first] = this.records;
+    const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
+    if (!one || this.records.length < this.#keys) return undefined;
+    return this.records.find(({ result }) => result) ?? first;
+  }
+}
 
 /**
  * Locks on a DynamoDB table, for any Node.js program.
@@ -32,82 +76,74 @@ export type Attempt = Lock | LockRecord;
  */
 export class LockClient {
   readonly #host: LockHost;
-  readonly #defaults: { owner: string; leaseMs: number; clockSkewMs: number; namespace: string | undefined };
+  readonly #options: LockClientOptions;
+  readonly #owner: string;
   readonly #held = new Set<Lock>();
-  readonly #ownClient: DynamoDBClient | undefined;
+  readonly #client: DynamoDBClient;
+  readonly #layout: TableLayout;
   #closed = false;
 
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}, /** @internal */ store?: Store) {
     checkOptions("LockClient", options, clientChecks);
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
-    const layout: TableLayout = {
-      tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
-      keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
-      ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
-      sortKey: options.sortKey,
-      retentionMs: options.retentionMs ?? DEFAULTS.retentionMs,
-    };
-    const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
-    if (new Set(attributes).size < attributes.length) {
-      throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
-    }
     const clock = options.clock ?? systemClock;
-    if (!options.client && !store) this.#ownClient = createClient(options.clientConfig);
+    this.#layout = layoutOf(options);
+    this.#client = options.client ?? createClient(options.clientConfig);
     this.#host = {
-      store: store ?? new DynamoStore(options.client ?? (this.#ownClient as DynamoDBClient), layout, clock),
+      store: store ?? new DynamoStore(this.#client, this.#layout, clock),
       clock,
       report: createReporter(options),
       rememberMs: options.rememberMs ?? DEFAULTS.rememberMs,
       settled: (lock) => this.#held.delete(lock),
     };
-    this.#defaults = {
-      owner: options.owner ?? randomUUID(),
-      leaseMs: options.leaseMs ?? DEFAULTS.leaseMs,
-      clockSkewMs: options.clockSkewMs ?? DEFAULTS.clockSkewMs,
-      namespace: options.namespace,
-    };
+    this.#options = options;
+    this.#owner = options.owner ?? randomUUID();
   }
 
   /**
-   * Takes the key if it is free: one request. `undefined` when it is held or finished.
+   * Takes the key if it is free: one request. `undefined` when it is held or finished. Several keys are taken in one
+   * transaction, all or none, at most 100.
    *
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError
    */
-  async tryAcquire(key: LockKey, options: AcquireOptions = {}): Promise<Lock | undefined> {
-    checkOptions("tryAcquire", options, acquireChecks);
-    const attempt = await this.attempt(this.#storedKey(key), options);
+  async tryAcquire(key: LockKey | readonly LockKey[], options: TryAcquireOptions = {}): Promise<Lock | undefined> {
+    checkOptions("tryAcquire", options, tryAcquireChecks);
+    const attempt = await this.attempt("tryAcquire", this.#storedKeys(key), options);
     if (attempt instanceof Lock) return attempt;
-    this.reportHeld(attempt);
+    this.reportHeld(attempt.record);
     return undefined;
   }
 
   /**
-   * Takes the key, or throws `LockHeldError`, which carries the holder's record.
+   * Takes the key, waiting up to `waitMs` for it. A finished key is not waited for. The error carries the holder's record.
    *
-   * @throws LockHeldError, LockKeyError, LockOptionsError, LockTableError, LockError
+   * @throws LockHeldError, LockTimeoutError after waiting, LockKeyError, LockOptionsError, LockTableError, LockError
    */
-  async acquire(key: LockKey, options: AcquireOptions = {}): Promise<Lock> {
+  async acquire(key: LockKey | readonly LockKey[], options: AcquireOptions = {}): Promise<Lock> {
     checkOptions("acquire", options, acquireChecks);
-    const attempt = await this.attempt(this.#storedKey(key), options);
+    const attempt = await this.attempt("acquire", this.#storedKeys(key), options);
     if (attempt instanceof Lock) return attempt;
-    this.reportHeld(attempt);
-    throw new LockHeldError(attempt);
+    this.reportHeld(attempt.record);
+    throw new LockHeldError(attempt.record);
   }
 
   /**
    * Runs `work` at most once at a time per key: acquires, runs, releases. What `work` throws is thrown on; a failing
    * release is reported as an event.
    *
-   * @throws LockHeldError and what `acquire` throws
+   * @throws LockTimeoutError when `work` takes longer than `timeoutMs`, and what `acquire` throws
    */
-  async run<T>(key: LockKey, work: (lock: Lock) => Promise<T> | T, options: AcquireOptions = {}): Promise<T> {
-    const lock = await this.acquire(key, options);
-    try {
-      return await work(lock);
-    } finally {
-      await lock[Symbol.asyncDispose]();
-    }
+  async run<T>(
+    key: LockKey | readonly LockKey[],
+    work: (lock: Lock) => Promise<T> | T,
+    options: RunOptions = {},
+  ): Promise<T> {
+    checkOptions("run", options, runChecks);
+    const { timeoutMs, ...acquireOptions } = options;
+    const lock = await this.acquire(key, acquireOptions);
+    const worked = (async () => work(lock))().finally(() => lock[Symbol.asyncDispose]());
+    return timeoutMs === undefined ? worked : this.#limited(lock, worked, timeoutMs);
   }
 
   /**
@@ -116,14 +152,18 @@ export class LockClient {
    *
    * @throws LockHeldError while another run is at it, and what `acquire` throws
    */
-  async once<T>(key: LockKey, work: (lock: Lock) => Promise<T> | T, options: OnceOptions = {}): Promise<T> {
+  async once<T>(
+    key: LockKey | readonly LockKey[],
+    work: (lock: Lock) => Promise<T> | T,
+    options: OnceOptions = {},
+  ): Promise<T> {
     checkOptions("once", options, onceChecks);
     const { storeResult = true, rememberMs, ...acquireOptions } = options;
-    const attempt = await this.attempt(this.#storedKey(key), acquireOptions);
+    const attempt = await this.attempt("once", this.#storedKeys(key), acquireOptions);
     if (!(attempt instanceof Lock)) {
-      if (attempt.status === "FINISHED") return this.replay(attempt) as T;
-      this.reportHeld(attempt);
-      throw new LockHeldError(attempt);
+      if (attempt.finished) return this.replay(attempt.finished) as T;
+      this.reportHeld(attempt.record);
+      throw new LockHeldError(attempt.record);
     }
     let result: T;
     try {
@@ -140,7 +180,38 @@ export class LockClient {
 
   /** The record of a key as it is now (strongly consistent), or `undefined`. */
   async get(key: LockKey): Promise<LockRecord | undefined> {
-    return this.#host.store.read(this.#storedKey(key));
+    return this.#host.store.read(this.#storedKeys(key)[0]);
+  }
+
+  /** How many hold the key now (strongly consistent): of a semaphore, its permits in use. */
+  async count(key: LockKey): Promise<number> {
+    const record = await this.get(key);
+    const now = this.#host.clock.now();
+    if (record?.status === "SEMAPHORE") return liveHolders(record, now, this.#clockSkewMs).length;
+    return record?.status === "IN_PROGRESS" && record.expiresAt > now - this.#clockSkewMs ? 1 : 0;
+  }
+
+  /**
+   * Waits until none of the keys is held: finished, released, over and absent ones are not. Gives those that still are
+   * when the time is up. Any number of keys, read 100 at a time. Needs `dynamodb:BatchGetItem`.
+   *
+   * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
+   */
+  async waitUntilFinished(keys: readonly LockKey[], options: WaitUntilFinishedOptions = {}): Promise<LockKey[]> {
+    const { namespace } = this.#options;
+    const byStored = new Map(keys.map((key) => [toStoredKey(key, namespace), key]));
+    const pending = await waitUntilFinished(this.internals, [...byStored.keys()], options);
+    return pending.map((stored) => byStored.get(stored));
+  }
+
+  /**
+   * Writes, reads and deletes a probe, and tells how long each took: shows in Lambda's init phase that the table is there
+   * and may be used, and opens the connection. Needs `dynamodb:UpdateItem`, `GetItem` and `DeleteItem`.
+   *
+   * @throws LockTableError that says which step failed
+   */
+  async warmUp(): Promise<WarmUp> {
+    return this.#withTable(() => warmUp(this.internals));
   }
 
   /**
@@ -151,39 +222,53 @@ export class LockClient {
    */
   async close(): Promise<void> {
     this.#closed = true;
-    const outcomes = await Promise.allSettled([...this.#held].map((lock) => lock.release()));
-    this.#ownClient?.destroy();
+    const outcomes = await Promise.allSettled([...this.#held].map((lock) => lock.releaseAll()));
+    if (!this.#options.client) this.#client.destroy();
     const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
     if (errors.length > 0)
       throw new AggregateError(errors, `${errors.length} of ${outcomes.length} locks not released`);
   }
 
-  /** @internal One conditional write: the lock, or the record that refused it. `key` is as stored. */
-  async attempt(key: string, options: AcquireOptions & Pick<Claim, "reenter"> = {}): Promise<Attempt> {
-    if (this.#closed) throw new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one");
+  /** @internal The lock, or what stands in its way. */
+  async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
+    if (this.#closed) throw closed();
     const { clock, report, store } = this.#host;
-    const startedAt = clock.monotonic(); // before the write: our lease must not seem longer to us than to others
-    const claim: Claim = {
-      key,
+    const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
+    const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
+    const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
+    checkAcquisition(caller, { ...options, heartbeatMs }, keys.length, leaseMs);
+    if (permits > 1 && leaseMs > this.#layout.retentionMs) {
+      const { retentionMs } = this.#layout; // a shorter lease that is taken later moves the item's TTL forward
+      throw new LockOptionsError(
+        `${caller}: leaseMs of a semaphore must be at most retentionMs: ${retentionMs}, got ${leaseMs}`,
+      );
+    }
+    if (options.reentrant) {
+      const held = this.#heldBy(owner, keys);
+      if (held?.reenter()) return held;
+    }
+    const wanted: Wanted = {
+      keys,
       token: randomUUID(),
-      owner: options.owner ?? this.#defaults.owner,
-      leaseMs: options.leaseMs ?? this.#defaults.leaseMs,
-      clockSkewMs: this.#defaults.clockSkewMs,
-      ...(options.reenter && { reenter: true }),
+      owner,
+      leaseMs: options.leaseOf ?? (() => leaseMs),
+      clockSkewMs: this.#clockSkewMs,
+      permits,
+      waitMs,
+      backoff: options.backoff ?? DEFAULTS.backoff,
+      signal,
+      data: encodeData(options.data),
+      force,
+      execution,
+      observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
-    const reply = await store.acquire(claim);
-    if (!reply.acquired) return reply.record;
-    const { fencingToken, acquiredAt, previous } = reply;
-    const lock = new Lock({ ...claim, fencingToken, acquiredAt, startedAt, previous }, this.#host);
-    this.#held.add(lock);
-    const { owner, token, elapsedMs, expiresAt } = lock;
-    const about = { key, owner, token, fencingToken, elapsedMs, expiresAt };
-    report(
-      previous && !(claim.reenter && previous.owner === owner)
-        ? { type: "taken-over", previousOwner: previous.owner, ...about }
-        : { type: "acquired", ...about },
-    );
-    return lock;
+    const random = this.#options.random ?? Math.random;
+    const reply = await this.#withTable(() => acquire({ store, clock, random, report }, wanted));
+    if (!reply.acquired) return new Refused(reply, keys);
+    const lock = this.#hold(wanted, reply, options);
+    if (!this.#closed) return lock;
+    await lock[Symbol.asyncDispose](); // closed while this one waited
+    throw closed();
   }
 
   /** @internal */
@@ -200,11 +285,130 @@ export class LockClient {
     return record.result?.value;
   }
 
+  #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions): Lock {
+    const { keys, owner, token, data } = wanted;
+    const { before, slot, ...lease } = acquisition;
+    const leaseMs = lease.expiresAt - lease.acquiredAt;
+    const {
+      heartbeatMs = this.#options.heartbeatMs ?? Math.ceil(leaseMs / 3),
+      safeMs = Math.floor(leaseMs / 4),
+      onExpiring,
+      onLost,
+    } = options;
+    const lock = new Lock(
+      {
+        ...lease,
+        keys,
+        owner,
+        token,
+        slot,
+        previous: before?.status === "IN_PROGRESS" ? before : undefined,
+        data: data === undefined ? before?.data : options.data,
+        heartbeatMs: heartbeatMs || 0,
+        safeMs,
+        onExpiring,
+        onLost,
+      },
+      this.#host,
+    );
+    // A durable execution holds its key while it is suspended, and this process may be gone.
+    if (!wanted.execution) this.#held.add(lock);
+    const { key, fencingToken, elapsedMs, expiresAt } = lock;
+    const about = { key, owner, token, fencingToken, elapsedMs, expiresAt };
+    const type = acquisitionType(wanted, before, this.#host.clock.now());
+    this.#host.report(
+      type === "acquired" ? { type, ...about } : { type, previousOwner: (before as LockRecord).owner, ...about },
+    );
+    return lock;
+  }
+
+  /** A lock of this client on the same keys for the same owner. */
+  #heldBy(owner: string, keys: Keys): Lock | undefined {
+    return [...this.#held].find((lock) => lock.owner === owner && String(lock.keys) === String(keys));
+  }
+
+  async #limited<T>(lock: Lock, worked: Promise<T>, timeoutMs: number): Promise<T> {
+    let cancel = () => {};
+    const timeout = new Promise<never>((_resolve, reject) => {
+      cancel = this.#host.clock.setTimer(timeoutMs, () => {
+        const error = new LockTimeoutError(
+          `The work under lock ${JSON.stringify(lock.key)} took more than ${timeoutMs} ms`,
+        );
+        lock.abandon("timeout", error);
+        reject(error);
+      });
+    });
+    try {
+      return await Promise.race([worked, timeout]);
+    } finally {
+      cancel();
+    }
+  }
+
+  /** With `ensureTable`, makes the table that turns out to be missing. */
+  async #withTable<T>(request: () => Promise<T>): Promise<T> {
+    try {
+      return await request();
+    } catch (error) {
+      if (!this.#options.ensureTable || !isCausedBy(error, "ResourceNotFoundException")) throw error;
+      const { createLockTable } = await import("./table.ts");
+      const { tableName, keyAttribute, ttlAttribute, sortKey } = this.#layout;
+      const type = typeof sortKey?.value === "number" ? "N" : "S";
+      await createLockTable(this.#client, {
+        tableName,
+        keyAttribute,
+        ttlAttribute,
+        sortKey: sortKey && { attribute: sortKey.attribute, type },
+        waitForTtl: false, // TTL may take an hour to be on, and no lock needs it to be
+      });
+      return request();
+    }
+  }
+
+  get #clockSkewMs(): number {
+    return this.#options.clockSkewMs ?? DEFAULTS.clockSkewMs;
+  }
+
   #about({ key, owner, token, fencingToken, acquiredAt }: LockRecord) {
     return { key, owner, token, fencingToken, elapsedMs: this.#host.clock.now() - acquiredAt };
   }
 
-  #storedKey(key: LockKey): string {
-    return toStoredKey(key, this.#defaults.namespace);
+  #storedKeys(key: LockKey | readonly LockKey[]): Keys {
+    return toStoredKeys(key, this.#options.namespace);
+  }
+
+  /** @internal What the functions beside the client work with. */
+  get internals(): LockInternals {
+    const { store, clock, report } = this.#host;
+    const { namespace, random = Math.random } = this.#options;
+    return { store, clock, report, random, namespace, clockSkewMs: this.#clockSkewMs };
   }
 }
+
+const isCausedBy = (error: unknown, name: string): boolean =>
+  error instanceof Error && (error.name === name || isCausedBy(error.cause, name));
+
+const closed = () => new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one");
+
+/** How the key came to be ours, and whether that was at somebody's expense. */
+const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: LockRecord | undefined, now: number) => {
+  if (!before) return "acquired";
+  if (force && before.expiresAt > now - clockSkewMs) return "forced";
+  const again = execution !== undefined && before.execution === execution;
+  return before.status === "IN_PROGRESS" && !again ? "taken-over" : "acquired";
+};
+
+const layoutOf = (options: LockClientOptions): TableLayout => {
+  const layout: TableLayout = {
+    tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
+    keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
+    ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
+    sortKey: options.sortKey,
+    retentionMs: options.retentionMs ?? DEFAULTS.retentionMs,
+  };
+  const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
+  if (new Set(attributes).size < attributes.length) {
+    throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
+  }
+  return layout;
+};

@@ -1,13 +1,20 @@
 import { anything, checkOptions, milliseconds } from "./check.ts";
 import type { Clock } from "./clock.ts";
-import { LockLostError, type LockLostReason } from "./errors.ts";
-import type { LockEvent, LockEventListener } from "./events.ts";
+import { LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
+import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
+import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
+import type { Keys } from "./key.ts";
 import type { EncodedResult, LockRecord, StoredFailure } from "./record.ts";
 import type { Settlement } from "./requests.ts";
-import { toStorable } from "./result.ts";
+import { encodeData, toStorable } from "./result.ts";
 import type { Store } from "./store.ts";
 
-export interface FinishOptions {
+export interface ReleaseOptions {
+  /** Replaces the data stored with the lock: any JSON value. Left out: it stays, for the next holder. */
+  readonly data?: unknown;
+}
+
+export interface FinishOptions extends ReleaseOptions {
   /** The response that repeats get. Left out: none is stored. `undefined` is stored as such. */
   readonly result?: unknown;
   /** Remember a final failure instead: repeats throw a `ReplayedError` with its name, message and status code. */
@@ -26,16 +33,20 @@ export interface FinishOptions {
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
 /** @internal What a client knows of an acquisition that succeeded. */
-export interface Acquisition {
-  readonly key: string;
+export interface Holding extends LeaseWatchOptions {
+  readonly keys: Keys;
   readonly owner: string;
   readonly token: string;
+  readonly slot: number | undefined;
   readonly fencingToken: number;
-  readonly leaseMs: number;
   readonly acquiredAt: number;
+  readonly expiresAt: number;
   /** Monotonic time from before the write was sent. */
   readonly startedAt: number;
   readonly previous: LockRecord | undefined;
+  readonly data: unknown;
+  readonly onExpiring: ((lock: Lock) => void) | undefined;
+  readonly onLost: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
 
 /** @internal What a handle needs of its client. */
@@ -48,15 +59,15 @@ export interface LockHost {
 }
 
 /**
- * One acquisition of one key.
+ * One acquisition of one key, or of several keys at once.
  *
  * @example
  * await using lock = await locks.acquire("report-2026-11-21"); // released at the end of the block
- * await storage.write(data, { fence: lock.fencingToken });
+ * await storage.write(data, { fence: lock.fencingToken, signal: lock.signal });
  */
 export class Lock implements AsyncDisposable {
-  /** The key with its namespace, as stored. */
-  readonly key: string;
+  /** The keys with their namespace, as stored. */
+  readonly keys: Keys;
   readonly owner: string;
   /** Random id of this acquisition: the proof of ownership that every later write carries. */
   readonly token: string;
@@ -69,40 +80,67 @@ export class Lock implements AsyncDisposable {
   readonly acquiredAt: number;
   /**
    * The record that was taken over, if its owner never finished: look here whether its work was half done.
-   * Not known if the reply to the acquisition was lost on the network.
+   * Not known of several keys, nor if the reply to the acquisition was lost on the network.
    */
   readonly previous: LockRecord | undefined;
+  /** The application's data: what was given to `acquire`, or else what the holder before left. */
+  readonly data: unknown;
 
   readonly #host: LockHost;
-  readonly #leaseMs: number;
-  readonly #startedAt: number;
+  readonly #hold: { readonly token: string; readonly slot: number | undefined };
+  readonly #onLost: Holding["onLost"];
   readonly #abort = new AbortController();
+  readonly #startedAt: number;
+  readonly #watch: LeaseWatch;
+  /** The lease as this holder counts it: from before the write that began or prolonged it, on both clocks. */
+  #lease: { readonly ms: number; readonly since: number; readonly expiresAt: number };
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
   #inFlight: Promise<unknown> = Promise.resolve();
+  #holds = 1;
 
   /** @internal */
-  constructor(acquisition: Acquisition, host: LockHost) {
-    this.key = acquisition.key;
-    this.owner = acquisition.owner;
-    this.token = acquisition.token;
-    this.fencingToken = acquisition.fencingToken;
-    this.acquiredAt = acquisition.acquiredAt;
-    this.previous = acquisition.previous;
-    this.#leaseMs = acquisition.leaseMs;
-    this.#startedAt = acquisition.startedAt;
+  constructor(holding: Holding, host: LockHost) {
+    this.keys = holding.keys;
+    this.owner = holding.owner;
+    this.token = holding.token;
+    this.fencingToken = holding.fencingToken;
+    this.acquiredAt = holding.acquiredAt;
+    this.previous = holding.previous;
+    this.data = holding.data;
     this.#host = host;
+    this.#hold = { token: holding.token, slot: holding.slot };
+    this.#onLost = holding.onLost;
+    this.#startedAt = holding.startedAt;
+    const { acquiredAt, expiresAt, startedAt, onExpiring } = holding;
+    this.#lease = { ms: expiresAt - acquiredAt, since: startedAt, expiresAt };
+    this.#watch = new LeaseWatch(
+      {
+        clock: host.clock,
+        remainingMs: () => this.remainingMs,
+        renew: () => this.#renew(this.#lease.ms),
+        expire: (reason) => this.#lose(reason),
+        expiring: onExpiring && (() => callSafely(() => onExpiring(this))),
+      },
+      holding,
+    );
+  }
+
+  /** The key with its namespace, as stored; of several keys, the first. */
+  get key(): string {
+    return this.keys[0];
   }
 
   /** End of the lease, epoch ms. */
   get expiresAt(): number {
-    return this.acquiredAt + this.#leaseMs;
+    return this.#lease.expiresAt;
   }
 
   /** Until the lease ends, in ms, never negative; by the wall or the monotonic clock, whichever is first: a freeze may stop either. */
   get remainingMs(): number {
+    const { ms, since, expiresAt } = this.#lease;
     const { clock } = this.#host;
-    return Math.max(0, Math.min(this.expiresAt - clock.now(), this.#leaseMs - this.elapsedMs));
+    return Math.max(0, Math.min(expiresAt - clock.now(), ms - (clock.monotonic() - since)));
   }
 
   /** Since the acquisition began, in ms. */
@@ -111,12 +149,25 @@ export class Lock implements AsyncDisposable {
   }
 
   get status(): LockHandleStatus {
-    return this.#settled ?? (this.remainingMs > 0 ? "held" : "expired");
+    if (this.#settled) return this.#settled;
+    return this.#abort.signal.aborted || this.remainingMs === 0 ? "expired" : "held";
   }
 
-  /** Aborted when the lock is lost: `signal.reason` is a `LockLostError`. */
+  /** Aborted when the lock is lost or its lease over: `signal.reason` is then a `LockLostError`. */
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /**
+   * Prolongs the lease to `ms` from now.
+   *
+   * @throws LockLostError if the lease is over, or another run has taken the key over.
+   * @throws LockError if DynamoDB could not be reached: the lease is as it was.
+   */
+  async extend(ms: number): Promise<void> {
+    const complaint = milliseconds(1)(ms);
+    if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${ms}`);
+    await this.#renew(ms);
   }
 
   /**
@@ -128,27 +179,38 @@ export class Lock implements AsyncDisposable {
    */
   finish(options: FinishOptions = {}): Promise<void> {
     return this.#serialize(async () => {
-      checkOptions("finish", options, { result: anything, error: anything, rememberMs: milliseconds(1) });
+      checkOptions("finish", options, {
+        result: anything,
+        error: anything,
+        rememberMs: milliseconds(1),
+        data: anything,
+      });
       if (this.#settled === "finished") return;
-      const { rememberMs = this.#host.rememberMs } = options;
+      if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
+      const { rememberMs = this.#host.rememberMs, error } = options;
+      const data = encodeData(options.data);
       if ("error" in options) {
-        await this.#settle({ status: "FINISHED", rememberMs, failure: toFailure(options.error) });
+        await this.#settle({ status: "FINISHED", rememberMs, failure: toFailure(error), data });
         return;
       }
       const result = "result" in options ? this.#encode(options.result) : undefined;
-      await this.#settle({ status: "FINISHED", rememberMs, ...(result && { result }) });
+      await this.#settle({ status: "FINISHED", rememberMs, data, ...(result && { result }) });
     });
   }
 
   /**
-   * Frees the key. Does nothing if the handle has finished or released it already.
+   * Frees the key, or gives back one of several holds (`reentrant`). Does nothing if the handle has finished or released
+   * it already.
    *
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again, or let the lease end.
    */
-  release(): Promise<void> {
+  release(options: ReleaseOptions = {}): Promise<void> {
     return this.#serialize(async () => {
-      if (this.#settled !== "finished" && this.#settled !== "released") await this.#settle({ status: "RELEASED" });
+      checkOptions("release", options, { data: anything });
+      if (this.#settled === "finished" || this.#settled === "released") return;
+      if (this.#holds > 1) this.#holds--;
+      else await this.#settle({ status: "RELEASED", data: encodeData(options.data) });
     });
   }
 
@@ -157,33 +219,62 @@ export class Lock implements AsyncDisposable {
     await this.release().catch(() => {}); // #settle has reported it
   }
 
-  /** @internal Leaves the key to its lease, because its work may still be running. */
-  abandon(reason: "on-error" | "timeout" | "streaming"): void {
-    this.#host.settled(this);
-    if (reason !== "on-error") this.#abort.abort(new LockLostError(this.key, "expired"));
-    this.#host.report({ type: "kept", reason, ...this.#about() });
+  /** @internal However often it is held. */
+  releaseAll(): Promise<void> {
+    this.#holds = 1;
+    return this.release();
   }
 
-  /** Settling is one at a time: a release that follows a finish in flight sees how that one ended. */
-  #serialize(work: () => Promise<void>): Promise<void> {
+  /** @internal One more hold for the same owner; false if the lock is not held any more. */
+  reenter(): boolean {
+    if (this.status !== "held") return false;
+    this.#holds++;
+    return true;
+  }
+
+  /** @internal Leaves the key to its lease, because its work may still be running: `reason` aborts the signal. */
+  abandon(kept: KeptReason, reason?: Error): void {
+    this.#watch.stop();
+    this.#host.settled(this);
+    this.#host.report({ type: "kept", reason: kept, ...this.#about() });
+    if (reason) this.#abort.abort(reason);
+  }
+
+  /** Writes are one at a time: a release that follows a renewal or a finish in flight sees how that one ended. */
+  #serialize<T>(work: () => Promise<T>): Promise<T> {
     const next = this.#inFlight.then(work);
     this.#inFlight = next.catch(() => {});
     return next;
   }
 
+  #renew(ms: number): Promise<void> {
+    return this.#serialize(async () => {
+      if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
+      if (this.status === "expired") throw this.#lose("expired");
+      const { clock, store, report } = this.#host;
+      const [now, since] = [clock.now(), clock.monotonic()];
+      const reply = await this.#reported("renew", () => store.renew(this.keys, this.#hold, ms));
+      if (!reply.done) throw this.#lose(reply.reason, reply.key);
+      if (this.#abort.signal.aborted) return; // the reply came after the lease that it was to prolong
+      this.#lease = { ms, since, expiresAt: now + ms };
+      this.#watch.renewed();
+      report({ type: "renewed", expiresAt: this.expiresAt, ...this.#about() });
+    });
+  }
+
   async #settle(settlement: Settlement): Promise<void> {
     if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
     const { store, report } = this.#host;
-    const operation = settlement.status === "FINISHED" ? "finish" : "release";
-    const reply = await store.settle(this, settlement).catch((error: unknown) => {
-      report({ type: "failed", operation, error, ...this.#about() });
-      throw error;
-    });
+    const finishing = settlement.status === "FINISHED";
+    this.#watch.stop(); // also if the write fails: a lock that nobody holds any more must not be renewed for ever
+    const reply = await this.#reported(finishing ? "finish" : "release", () =>
+      store.settle(this.keys, this.#hold, settlement),
+    );
     this.#host.settled(this);
-    if (!reply.settled) throw this.#lose(reply.reason);
+    if (!reply.done) throw this.#lose(reply.reason, reply.key);
     this.#settled = reply.status === "FINISHED" ? "finished" : "released";
     // An earlier release applied though its reply was lost: too late to finish.
-    if (reply.status === "RELEASED" && operation === "finish") throw new LockLostError(this.key, "released");
+    if (finishing && reply.status === "RELEASED") throw new LockLostError(this.key, "released");
     report(
       this.#settled === "released"
         ? { type: "released", ...this.#about() }
@@ -191,12 +282,31 @@ export class Lock implements AsyncDisposable {
     );
   }
 
-  #lose(reason: LockLostReason): LockLostError {
-    const error = new LockLostError(this.key, reason);
-    this.#settled = "lost";
-    this.#lostReason = reason;
+  async #reported<T>(operation: string, request: () => Promise<T>): Promise<T> {
+    try {
+      return await request();
+    } catch (error) {
+      this.#host.report({ type: "failed", operation, error, ...this.#about() });
+      throw error;
+    }
+  }
+
+  /**
+   * By time, or with proof: the key that a write found in other hands. What is lost by time may still be finished, if
+   * nobody took the key meanwhile; what is proven lost may not.
+   */
+  #lose(reason: LockLostReason, provenKey?: string): LockLostError {
+    const error = new LockLostError(provenKey ?? this.key, reason);
+    const known = this.#abort.signal.aborted;
+    this.#watch.stop();
+    if (provenKey !== undefined) {
+      this.#settled = "lost";
+      this.#lostReason = reason;
+    }
+    if (known && provenKey === undefined) return error;
     this.#host.report({ type: "lost", reason, ...this.#about() });
     this.#abort.abort(error);
+    if (!known) callSafely(() => this.#onLost?.(this, error));
     return error;
   }
 
@@ -207,7 +317,7 @@ export class Lock implements AsyncDisposable {
     return undefined;
   }
 
-  #about(): Pick<LockEvent, "key" | "owner" | "token" | "fencingToken" | "elapsedMs"> {
+  #about(): AboutLock {
     const { key, owner, token, fencingToken, elapsedMs } = this;
     return { key, owner, token, fencingToken, elapsedMs };
   }
@@ -220,7 +330,15 @@ const toFailure = (error: unknown): StoredFailure => {
   const { name, message, statusCode } = Object(error) as Record<string, unknown>;
   return {
     name: typeof name === "string" ? name : "Error",
-    message: (typeof message === "string" ? message : String(error)).slice(0, MAX_MESSAGE_LENGTH),
+    message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
     ...(typeof statusCode === "number" && { statusCode }),
   };
+};
+
+const toText = (thrown: unknown): string => {
+  try {
+    return String(thrown);
+  } catch {
+    return "an object without a message"; // without a prototype, for one
+  }
 };

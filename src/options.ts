@@ -1,8 +1,11 @@
 import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
-import { anyOf, type Check, milliseconds, ofType, text } from "./check.ts";
+import { anyOf, anything, type Check, milliseconds, ofType, oneOf, text, wholeNumber } from "./check.ts";
 import type { Clock } from "./clock.ts";
+import { type LockLostError, LockOptionsError } from "./errors.ts";
 import type { LockEventListener, LockLogger } from "./events.ts";
+import type { Lock } from "./lock.ts";
 import { ATTRIBUTES } from "./record.ts";
+import type { Backoff } from "./wait.ts";
 
 export interface LockClientOptions {
   /**
@@ -32,6 +35,11 @@ export interface LockClientOptions {
    * @default 20_000
    */
   readonly leaseMs?: number | undefined;
+  /**
+   * How often a lease is renewed, in ms: at most half of it; `false`: never.
+   * @default a third of the lease
+   */
+  readonly heartbeatMs?: number | false | undefined;
   /**
    * How far clocks may differ, in ms: a lease is over for others this long after it ended.
    * @default 1_000
@@ -63,18 +71,84 @@ export interface LockClientOptions {
   readonly logger?: LockLogger | undefined;
   /** Called for every transition, synchronously. */
   readonly onEvent?: LockEventListener | undefined;
+  /**
+   * Create the table, with `createLockTable`'s defaults, when it turns out to be missing. Needs its permissions.
+   * @default false
+   */
+  readonly ensureTable?: boolean | undefined;
+  /**
+   * `'observed'`: trust no clock: a lease is over only when it was watched unchanged for its length.
+   * @default 'clock': when the wall clock says so, or when it was watched unchanged for its length
+   */
+  readonly expiry?: "clock" | "observed" | undefined;
   /** Time, for tests. */
   readonly clock?: Clock | undefined;
+  /** Chance, for tests: 0 <= n < 1. */
+  readonly random?: (() => number) | undefined;
 }
 
-export interface AcquireOptions {
+export interface TryAcquireOptions {
   /** Overrides the client's. */
   readonly leaseMs?: number | undefined;
   /** Overrides the client's. */
+  readonly heartbeatMs?: number | false | undefined;
+  /** Overrides the client's. */
   readonly owner?: string | undefined;
+  /** Overrides the client's. */
+  readonly expiry?: "clock" | "observed" | undefined;
+  /**
+   * How many may hold the key at once, up to 1,000. More than one make it a semaphore, which can't be finished.
+   * @default 1
+   */
+  readonly permits?: number | undefined;
+  /**
+   * If this client holds the key for the same owner already, count one more hold on that lock: it is free after as many
+   * releases.
+   * @default false
+   */
+  readonly reentrant?: boolean | undefined;
+  /**
+   * Take the key whatever its state: held, or finished.
+   * @default false
+   */
+  readonly force?: boolean | undefined;
+  /** Any JSON value, stored with the lock for others to read. Left out: what the holder before left stays. */
+  readonly data?: unknown;
+  /**
+   * When `onExpiring` is called, in ms before the lease ends.
+   * @default a quarter of the lease
+   */
+  readonly safeMs?: number | undefined;
+  /** Called when `safeMs` are left of the lease and it has not been renewed; never after its end. */
+  readonly onExpiring?: ((lock: Lock) => void) | undefined;
+  /** Called once when the lock is lost, after its signal was aborted. */
+  readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
 
-export interface OnceOptions extends AcquireOptions {
+export interface AcquireOptions extends TryAcquireOptions {
+  /**
+   * How long to wait for a held key, in ms. Throttling and faults of the network are retried as long, too.
+   * @default 0
+   */
+  readonly waitMs?: number | undefined;
+  /** Gives up waiting; `acquire` then throws its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Bounds of the random delay between two looks at a held key, in ms: it grows from below the first to below the second.
+   * @default { minMs: 25, maxMs: 500 }
+   */
+  readonly backoff?: Backoff | undefined;
+}
+
+export interface RunOptions extends AcquireOptions {
+  /**
+   * Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a `LockTimeoutError`. The key is
+   * released when the work ends after all, or else when its lease does.
+   */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant"> {
   /** Overrides the client's. */
   readonly rememberMs?: number | undefined;
   /**
@@ -92,6 +166,7 @@ export const DEFAULTS = {
   leaseMs: 20_000,
   clockSkewMs: 1_000,
   rememberMs: 3_600_000,
+  backoff: { minMs: 25, maxMs: 500 },
   retentionMs: 2 * 24 * 3_600_000,
 } as const;
 
@@ -100,10 +175,12 @@ export const sharedChecks = {
   client: ofType("object"),
   clientConfig: ofType("object"),
   leaseMs: milliseconds(1),
+  heartbeatMs: anyOf(milliseconds(1), oneOf(false)),
   clockSkewMs: milliseconds(0, 3_600_000),
   rememberMs: milliseconds(1),
   logger: ofType("object"),
   onEvent: ofType("function"),
+  expiry: oneOf("clock", "observed"),
 } satisfies Record<string, Check>;
 
 export const namespaceCheck: Check = (value) =>
@@ -128,12 +205,59 @@ export const clientChecks: Record<string, Check> = {
   },
   ttlAttribute: attributeName,
   retentionMs: milliseconds(0),
+  ensureTable: ofType("boolean"),
   clock: ofType("object"),
+  random: ofType("function"),
 };
 
-export const acquireChecks: Record<string, Check> = { leaseMs: sharedChecks.leaseMs, owner: text };
-export const onceChecks: Record<string, Check> = {
-  ...acquireChecks,
-  rememberMs: sharedChecks.rememberMs,
-  storeResult: ofType("boolean"),
+const MAX_PERMITS = 1_000;
+
+export const tryAcquireChecks = {
+  leaseMs: sharedChecks.leaseMs,
+  heartbeatMs: sharedChecks.heartbeatMs,
+  owner: text,
+  expiry: sharedChecks.expiry,
+  permits: wholeNumber(1, MAX_PERMITS),
+  reentrant: ofType("boolean"),
+  force: ofType("boolean"),
+  data: anything,
+  safeMs: milliseconds(0),
+  onExpiring: ofType("function"),
+  onLost: ofType("function"),
+};
+export const acquireChecks = {
+  ...tryAcquireChecks,
+  waitMs: milliseconds(0),
+  signal: (value: unknown) => (value instanceof AbortSignal ? undefined : "must be an AbortSignal"),
+  backoff: (value: unknown) => {
+    const { minMs, maxMs } = Object(value) as Backoff;
+    const fine = !milliseconds(1)(minMs) && !milliseconds(1)(maxMs) && minMs <= maxMs;
+    return fine ? undefined : "must be { minMs, maxMs } with 1 <= minMs <= maxMs";
+  },
+};
+export const runChecks = { ...acquireChecks, timeoutMs: milliseconds(1) };
+const { permits: _permits, reentrant: _reentrant, ...finishable } = acquireChecks;
+export const onceChecks = { ...finishable, rememberMs: sharedChecks.rememberMs, storeResult: ofType("boolean") };
+
+/** What a set of options contradicts in itself, whoever takes them. */
+export const checkAcquisition = (caller: string, options: AcquireOptions, keys: number, leaseMs: number): void => {
+  const { heartbeatMs, permits = 1, safeMs } = options;
+  if (typeof heartbeatMs === "number" && leaseMs < 2 * heartbeatMs) {
+    throw new LockOptionsError(
+      `${caller}: heartbeatMs must be at most half of the lease, so that one may fail: ${leaseMs / 2}, got ${heartbeatMs}`,
+    );
+  }
+  if (safeMs !== undefined && safeMs >= leaseMs) {
+    throw new LockOptionsError(`${caller}: safeMs must be less than the lease: ${leaseMs}, got ${safeMs}`);
+  }
+  if (permits === 1) return;
+  if (keys > 1) throw new LockOptionsError(`${caller}: permits and several keys contradict each other`);
+  for (const other of ["reentrant", "force"] as const) {
+    if (options[other]) throw new LockOptionsError(`${caller}: permits and ${other} contradict each other`);
+  }
+  if (options.expiry === "observed") {
+    throw new LockOptionsError(
+      `${caller}: permits and expiry 'observed' contradict each other: slots end by the clock`,
+    );
+  }
 };

@@ -3,8 +3,25 @@ import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 /** An item as DynamoDB sends it. */
 export type Item = Record<string, AttributeValue>;
 
-/** `IN_PROGRESS`: held until `expiresAt`. `FINISHED`: remembered until `expiresAt`. `RELEASED`: free. */
-export type LockStatus = "IN_PROGRESS" | "FINISHED" | "RELEASED";
+/**
+ * `IN_PROGRESS`: held until `expiresAt`. `FINISHED`: remembered until `expiresAt`. `RELEASED`: free. `SEMAPHORE`:
+ * `holders` says who holds it.
+ */
+export type LockStatus = "IN_PROGRESS" | "FINISHED" | "RELEASED" | "SEMAPHORE";
+
+/** One holder of a semaphore. */
+export interface SemaphoreHolder {
+  readonly slot: number;
+  readonly status: "IN_PROGRESS" | "RELEASED";
+  readonly owner: string;
+  readonly token: string;
+  readonly fencingToken: number;
+  readonly leaseMs: number;
+  /** Epoch ms. */
+  readonly expiresAt: number;
+  /** Epoch ms. */
+  readonly acquiredAt: number;
+}
 
 /** What is remembered of a run that failed for good. */
 export interface StoredFailure {
@@ -36,6 +53,14 @@ export interface LockRecord {
   readonly result?: { readonly value: unknown };
   /** Set when the run failed for good. */
   readonly failure?: StoredFailure;
+  /** The application's own data. */
+  readonly data?: unknown;
+  /** ARN of the durable execution that took it. */
+  readonly execution?: string;
+  /** Of a semaphore: how many may hold it. The fields above are those of the latest to take it. */
+  readonly permits?: number;
+  /** Of a semaphore: every slot that was ever taken, by number. */
+  readonly holders?: readonly SemaphoreHolder[];
 }
 
 /**
@@ -54,7 +79,14 @@ export const ATTRIBUTES = {
   updatedAt: "updated_at",
   result: "result",
   failure: "failure",
+  data: "data",
+  permits: "permits",
+  execution: "execution",
 } as const;
+
+/** Where a semaphore keeps the holder of a slot, and its fencing token, which only a top-level attribute can be given. */
+export const slotAttribute = (slot: number): string => `slot_${slot}`;
+export const slotFenceAttribute = (slot: number): string => `${slotAttribute(slot)}_fence`;
 
 /**
  * The record in an item, or `undefined` when something else wrote the item: every attribute that the protocol
@@ -63,46 +95,55 @@ export const ATTRIBUTES = {
 export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | undefined => {
   const key = item[keyAttribute]?.S;
   const status = toStatus(item[ATTRIBUTES.status]?.S);
-  const owner = item[ATTRIBUTES.owner]?.S;
-  const token = item[ATTRIBUTES.token]?.S;
   const fencingToken = toNumber(item[ATTRIBUTES.fence]);
-  const leaseMs = toNumber(item[ATTRIBUTES.leaseMs]);
-  const expiresAt = toNumber(item[ATTRIBUTES.expiresAt]);
-  const acquiredAt = toNumber(item[ATTRIBUTES.acquiredAt]);
   const updatedAt = toNumber(item[ATTRIBUTES.updatedAt]);
-  if (
-    key === undefined ||
-    status === undefined ||
-    owner === undefined ||
-    token === undefined ||
-    fencingToken === undefined ||
-    leaseMs === undefined ||
-    expiresAt === undefined ||
-    acquiredAt === undefined ||
-    updatedAt === undefined
-  ) {
-    return undefined;
-  }
+  const lease = toLease(item);
+  if (key === undefined || !status || fencingToken === undefined || updatedAt === undefined || !lease) return undefined;
   try {
     const result = decodeResult(item[ATTRIBUTES.result]);
     const failure = item[ATTRIBUTES.failure]?.S;
+    const data = item[ATTRIBUTES.data]?.S;
+    const execution = item[ATTRIBUTES.execution]?.S;
     return {
       key,
       status,
-      owner,
-      token,
+      ...lease,
       fencingToken,
-      leaseMs,
-      expiresAt,
-      acquiredAt,
       updatedAt,
       ...(result && { result }),
       ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
+      ...(execution !== undefined && { execution }),
+      ...(data !== undefined && { data: JSON.parse(data) as unknown }),
+      ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),
     };
   } catch {
     return undefined; // not JSON: not written by us
   }
 };
+
+const toLease = (attributes: Item) => {
+  const owner = attributes[ATTRIBUTES.owner]?.S;
+  const token = attributes[ATTRIBUTES.token]?.S;
+  const leaseMs = toNumber(attributes[ATTRIBUTES.leaseMs]);
+  const expiresAt = toNumber(attributes[ATTRIBUTES.expiresAt]);
+  const acquiredAt = toNumber(attributes[ATTRIBUTES.acquiredAt]);
+  if (owner === undefined || token === undefined) return undefined;
+  if (leaseMs === undefined || expiresAt === undefined || acquiredAt === undefined) return undefined;
+  return { owner, token, leaseMs, expiresAt, acquiredAt };
+};
+
+const toHolders = (item: Item): SemaphoreHolder[] =>
+  Object.entries(item)
+    .flatMap(([name, attribute]) => {
+      const slot = Number(/^slot_(\d+)$/.exec(name)?.[1]);
+      const lease = attribute.M && toLease(attribute.M);
+      const fencingToken = toNumber(item[slotFenceAttribute(slot)]);
+      if (!lease || fencingToken === undefined) return [];
+      const status =
+        attribute.M?.[ATTRIBUTES.status]?.S === "RELEASED" ? ("RELEASED" as const) : ("IN_PROGRESS" as const);
+      return [{ slot, status, fencingToken, ...lease }];
+    })
+    .sort((a, b) => a.slot - b.slot);
 
 /** A response ready to be stored: its JSON text, or `undefined` itself. */
 export interface EncodedResult {
@@ -119,9 +160,19 @@ const decodeResult = (attribute: AttributeValue | undefined): { value: unknown }
 };
 
 const toStatus = (text: string | undefined): LockStatus | undefined =>
-  text === "IN_PROGRESS" || text === "FINISHED" || text === "RELEASED" ? text : undefined;
+  text === "IN_PROGRESS" || text === "FINISHED" || text === "RELEASED" || text === "SEMAPHORE" ? text : undefined;
 
 const toNumber = (attribute: AttributeValue | undefined): number | undefined => {
   const value = Number(attribute?.N);
   return Number.isFinite(value) ? value : undefined;
 };
+
+/** Who holds a key, or was the last to. */
+export type Holding = Pick<LockRecord, "status" | "owner" | "token" | "fencingToken" | "expiresAt" | "acquiredAt">;
+
+/** The record itself; of a semaphore, each of its holders. */
+export const holdingsOf = (record: LockRecord): readonly Holding[] => record.holders ?? [record];
+
+/** Whether nobody holds or remembers the key any more: every lease and window ended before `overBy`, epoch ms. */
+export const isOver = (record: LockRecord, overBy: number): boolean =>
+  holdingsOf(record).every(({ expiresAt }) => expiresAt <= overBy);

@@ -2,14 +2,25 @@
  * The protocol: every condition under which the table may change, as pure functions of (record, now).
  *
  *   absent | RELEASED | over ──acquire──▶ IN_PROGRESS ──finish──▶ FINISHED ──(expires_at)──▶ over
- *                                              └──────release──▶ RELEASED
+ *                                          │  ▲   └──release──▶ RELEASED
+ *                                          └renew
  *
  * Acquire needs the key to be free. Everything later needs the token of this acquisition AND IN_PROGRESS, never the
  * owner alone: a settled record keeps its token, so a late write can't revive it, and a write whose reply was lost
  * is recognised by the token it left behind.
+ *
+ * A semaphore is the same item with status SEMAPHORE, in which each holder has a map `slot_<n>` of its own.
  */
-import type { GetItemCommandInput, UpdateItemCommandInput } from "@aws-sdk/client-dynamodb";
-import { ATTRIBUTES, type EncodedResult, encodeResult, type Item, type StoredFailure } from "./record.ts";
+import type { AttributeValue, GetItemCommandInput, Update } from "@aws-sdk/client-dynamodb";
+import {
+  ATTRIBUTES,
+  type EncodedResult,
+  encodeResult,
+  type Item,
+  type StoredFailure,
+  slotAttribute,
+  slotFenceAttribute,
+} from "./record.ts";
 
 /** Where the records are, and how the table names them. */
 export interface TableLayout {
@@ -29,28 +40,78 @@ export interface Claim {
   readonly token: string;
   readonly leaseMs: number;
   readonly clockSkewMs: number;
-  /** Take the key over from the same owner too: for a durable execution, which runs again from the top. */
-  readonly reenter?: boolean;
+  /** JSON of the application's data; without it the data of the record before stays. */
+  readonly data?: string | undefined;
+  /** A durable execution, which runs again from the top: takes the key from itself too. */
+  readonly execution?: string | undefined;
+  /** Take the key whatever its state; a semaphore only with `vacant`. */
+  readonly force?: boolean | undefined;
+  /** Don't let a lease end by the clock, only by `watched`. */
+  readonly observedOnly?: boolean | undefined;
+  /** A lease that the claimant has watched unchanged for its length: it is over, if it is still the same. */
+  readonly watched?: { readonly token: string; readonly expiresAt: number } | undefined;
+  /** Set the fencing token to this, which the record's must be below: one token for several keys. */
+  readonly fence?: number | undefined;
+  /** Take the key from a semaphore, if nobody has acquired since it was seen at this fencing token with these slots. */
+  readonly vacant?: { readonly fencingToken: number; readonly slots: readonly number[] } | undefined;
+}
+
+/** What a holder proves its later writes with. */
+export interface Hold {
+  readonly token: string;
+  /** Of a semaphore. */
+  readonly slot?: number | undefined;
 }
 
 /** How a held lock ends. */
-export type Settlement =
+export type Settlement = { readonly data?: string | undefined } & (
   | { readonly status: "RELEASED" }
   | {
       readonly status: "FINISHED";
       readonly rememberMs: number;
       readonly result?: EncodedResult;
       readonly failure?: StoredFailure;
-    };
+    }
+);
+
+/** A conditional write that shows the item that refused it. */
+export type ConditionalUpdate = Update & { readonly UpdateExpression: string };
 
 /** Names of all attributes that a request mentions, and no others: DynamoDB refuses unused ones. */
-const names = (layout: TableLayout, expressions: string): Record<string, string> => {
+export const names = (layout: TableLayout, expressions: string, slot?: number): Record<string, string> => {
   const all: Record<string, string> = { ...ATTRIBUTES, key: layout.keyAttribute, ttl: layout.ttlAttribute };
+  if (slot !== undefined) Object.assign(all, { slot: slotAttribute(slot), slotFence: slotFenceAttribute(slot) });
   const mentioned = expressions.match(/#\w+/g) ?? [];
-  return Object.fromEntries(mentioned.map((name) => [name, all[name.slice(1)] as string]));
+  return Object.fromEntries(mentioned.map((name) => [name, all[name.slice(1)] ?? name.slice(1)]));
 };
 
-const keyOf = (layout: TableLayout, key: string): Item => {
+/** Values likewise. */
+export const values = (expressions: string, all: Record<string, AttributeValue | undefined>) => {
+  const mentioned = new Set(expressions.match(/:\w+/g));
+  return Object.fromEntries(Object.entries(all).filter(([name, value]) => value && mentioned.has(name))) as Item;
+};
+
+export const update = (
+  layout: TableLayout,
+  key: string,
+  condition: string,
+  updateExpression: string,
+  all: Record<string, AttributeValue | undefined>,
+  slot?: number,
+): ConditionalUpdate => {
+  const expressions = `${condition} ${updateExpression}`;
+  return {
+    TableName: layout.tableName,
+    Key: keyOf(layout, key),
+    ConditionExpression: condition,
+    UpdateExpression: updateExpression,
+    ExpressionAttributeNames: names(layout, expressions, slot),
+    ExpressionAttributeValues: values(expressions, all),
+    ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+  };
+};
+
+export const keyOf = (layout: TableLayout, key: string): Item => {
   const item: Item = { [layout.keyAttribute]: { S: key } };
   if (layout.sortKey) {
     const { attribute, value } = layout.sortKey;
@@ -60,95 +121,177 @@ const keyOf = (layout: TableLayout, key: string): Item => {
 };
 
 /** TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html); ms would never expire. */
-const ttlAfter = (layout: TableLayout, epochMs: number) => ({
+export const ttlAfter = (layout: TableLayout, epochMs: number) => ({
   N: String(Math.ceil((epochMs + layout.retentionMs) / 1000)),
 });
 
-const number = (value: number) => ({ N: String(value) });
+export const number = (value: number) => ({ N: String(value) });
+export const string = (value: string) => ({ S: value });
+
+export const STATES = {
+  ":inProgress": string("IN_PROGRESS"),
+  ":finished": string("FINISHED"),
+  ":released": string("RELEASED"),
+  ":semaphore": string("SEMAPHORE"),
+  ":string": string("S"),
+  ":number": string("N"),
+};
+
+/** An item that we wrote: the type checks keep what something else wrote from being overwritten. */
+const OURS =
+  "attribute_type(#token, :string) AND attribute_type(#fence, :number) AND attribute_type(#expiresAt, :number)";
+
+const claimValues = (layout: TableLayout, claim: Claim, now: number) => ({
+  ...STATES,
+  ":owner": string(claim.owner),
+  ":token": string(claim.token),
+  ":one": number(1),
+  ":leaseMs": number(claim.leaseMs),
+  ":expiresAt": number(now + claim.leaseMs),
+  ":expired": number(now - claim.clockSkewMs),
+  ":now": number(now),
+  ":ttl": ttlAfter(layout, now + claim.leaseMs),
+  ":data": claim.data === undefined ? undefined : string(claim.data),
+});
+
+const CLAIMED =
+  "#owner = :owner, #token = :token, #leaseMs = :leaseMs, #expiresAt = :expiresAt, #acquiredAt = :now, " +
+  "#updatedAt = :now, #ttl = :ttl";
 
 /**
- * Takes the key if it is absent or over. The type checks keep an item that something else wrote from being overwritten.
- *
- * The fence starts at the clock: DynamoDB takes at most 1,000 writes per second on one key
+ * Adds one to the fencing token, which starts at the clock: DynamoDB takes at most 1,000 writes per second on one key
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html), so a counter that adds
- * one per acquisition can't outrun the milliseconds, and a record that TTL deleted comes back with a higher fence.
- *
- * `ALL_OLD` brings the record that was taken over on success, and the holder on refusal, in the same round trip.
+ * one per acquisition can't outrun the milliseconds, and a record that TTL deleted comes back with a higher one.
  */
-export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): UpdateItemCommandInput => {
-  const ours =
-    "#status IN (:inProgress, :finished, :released) AND attribute_type(#token, :string) " +
-    "AND attribute_type(#fence, :number) AND attribute_type(#expiresAt, :number)";
-  const over = "#expiresAt <= :expired";
-  const free = claim.reenter ? `(${over} OR (#status = :inProgress AND #owner = :owner))` : over;
-  const condition = `attribute_not_exists(#key) OR (${ours} AND ${free})`;
-  const update =
-    "SET #status = :inProgress, #owner = :owner, #token = :token, #fence = if_not_exists(#fence, :now) + :one, " +
-    "#leaseMs = :leaseMs, #expiresAt = :expiresAt, #acquiredAt = :now, #updatedAt = :now, #ttl = :ttl " +
-    "REMOVE #result, #failure";
-  return {
-    TableName: layout.tableName,
-    Key: keyOf(layout, claim.key),
-    ConditionExpression: condition,
-    UpdateExpression: update,
-    ExpressionAttributeNames: names(layout, condition + update),
-    ExpressionAttributeValues: {
-      ":string": { S: "S" },
-      ":number": { S: "N" },
-      ":inProgress": { S: "IN_PROGRESS" },
-      ":finished": { S: "FINISHED" },
-      ":released": { S: "RELEASED" },
-      ":expired": number(now - claim.clockSkewMs),
-      ":owner": { S: claim.owner },
-      ":token": { S: claim.token },
-      ":one": number(1),
-      ":leaseMs": number(claim.leaseMs),
-      ":expiresAt": number(now + claim.leaseMs),
-      ":now": number(now),
-      ":ttl": ttlAfter(layout, now + claim.leaseMs),
-    },
-    ReturnValues: "ALL_OLD",
-    ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+const NEXT_FENCE = "if_not_exists(#fence, :now) + :one";
+
+/** Takes the key if it is absent or free. */
+export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): ConditionalUpdate => {
+  const { watched, vacant } = claim;
+  const free = [
+    claim.force && "#status IN (:inProgress, :finished, :released)",
+    claim.observedOnly
+      ? "#status = :released OR (#status = :finished AND #expiresAt <= :expired)"
+      : "#status IN (:inProgress, :finished, :released) AND #expiresAt <= :expired",
+    watched && "(#status = :inProgress AND #token = :watchedToken AND #expiresAt = :watchedExpiresAt)",
+    claim.execution && "(#status = :inProgress AND #execution = :execution)",
+    vacant && "(#status = :semaphore AND #fence = :vacantFence)",
+  ].filter(Boolean);
+  const below = claim.fence === undefined ? "" : " AND #fence < :fence";
+  const condition = `attribute_not_exists(#key) OR (${OURS} AND (${free.join(" OR ")})${below})`;
+  const slots = vacant?.slots.flatMap((slot) => [`#${slotAttribute(slot)}`, `#${slotFenceAttribute(slot)}`]) ?? [];
+  const set =
+    `SET #status = :inProgress, ${CLAIMED}, #fence = ${claim.fence === undefined ? NEXT_FENCE : ":fence"}` +
+    (claim.execution === undefined ? "" : ", #execution = :execution") +
+    (claim.data === undefined ? "" : ", #data = :data");
+  const stale = ["#result", "#failure", "#permits", ...(claim.execution === undefined ? ["#execution"] : []), ...slots];
+  return update(layout, claim.key, condition, `${set} REMOVE ${stale.join(", ")}`, {
+    ...claimValues(layout, claim, now),
+    ":fence": claim.fence === undefined ? undefined : number(claim.fence),
+    ":execution": claim.execution === undefined ? undefined : string(claim.execution),
+    ":watchedToken": watched && string(watched.token),
+    ":watchedExpiresAt": watched && number(watched.expiresAt),
+    ":vacantFence": vacant && number(vacant.fencingToken),
+  });
+};
+
+/** A slot of a semaphore to take, and what has to be true for it. */
+export interface SlotClaim {
+  readonly slot: number;
+  readonly permits: number;
+  /**
+   * Without it: the record has this number of permits. With it: nobody has acquired since the record was seen at this
+   * fencing token with room left. `permits` is then written only when no holder is left above it.
+   */
+  readonly seen?: { readonly fencingToken: number; readonly setPermits: boolean } | undefined;
+}
+
+/** Takes a slot of a semaphore if it is free. */
+export const acquireSlotRequest = (
+  layout: TableLayout,
+  claim: Claim,
+  { slot, permits, seen }: SlotClaim,
+  now: number,
+): ConditionalUpdate => {
+  const slotFree = "(attribute_not_exists(#slot) OR #slot.#expiresAt <= :expired)";
+  const condition = seen
+    ? `#fence = :seenFence AND (#status = :semaphore AND ${slotFree} OR #status <> :semaphore AND #expiresAt <= :expired)`
+    : `attribute_not_exists(#key) OR (${OURS} AND #status = :semaphore AND #permits = :permits AND ${slotFree})`;
+  const set =
+    `SET #status = :semaphore, ${CLAIMED}, #fence = ${NEXT_FENCE}, #slotFence = ${NEXT_FENCE}, #slot = :slot` +
+    (!seen || seen.setPermits ? ", #permits = :permits" : "") +
+    (claim.data === undefined ? "" : ", #data = :data");
+  const all = {
+    ...claimValues(layout, claim, now),
+    ":permits": number(permits),
+    ":seenFence": seen && number(seen.fencingToken),
   };
+  const holder: Item = {
+    [ATTRIBUTES.status]: STATES[":inProgress"],
+    [ATTRIBUTES.owner]: all[":owner"],
+    [ATTRIBUTES.token]: all[":token"],
+    [ATTRIBUTES.leaseMs]: all[":leaseMs"],
+    [ATTRIBUTES.expiresAt]: all[":expiresAt"],
+    [ATTRIBUTES.acquiredAt]: all[":now"],
+  };
+  return update(
+    layout,
+    claim.key,
+    condition,
+    `${set} REMOVE #result, #failure`,
+    { ...all, ":slot": { M: holder } },
+    slot,
+  );
+};
+
+/** Proof of ownership, for the record or for a slot of it. */
+const holdCondition = ({ slot }: Hold) => {
+  const at = slot === undefined ? "" : "#slot.";
+  return `${at}#token = :token AND ${at}#status = :inProgress`;
+};
+
+/** Prolongs the lease: only for the token that holds the key. */
+export const renewRequest = (layout: TableLayout, key: string, hold: Hold, leaseMs: number, now: number) => {
+  const at = hold.slot === undefined ? "" : "#slot.";
+  const set = `SET ${at}#leaseMs = :leaseMs, ${at}#expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl`;
+  const all = {
+    ...STATES,
+    ":token": string(hold.token),
+    ":leaseMs": number(leaseMs),
+    ":expiresAt": number(now + leaseMs),
+    ":now": number(now),
+    ":ttl": ttlAfter(layout, now + leaseMs),
+  };
+  return update(layout, key, holdCondition(hold), set, all, hold.slot);
 };
 
 /** Finishes or releases: only for the token that holds the key, and only once. Release keeps the item, for its fence. */
-export const settleRequest = (
-  layout: TableLayout,
-  held: { readonly key: string; readonly token: string },
-  settlement: Settlement,
-  now: number,
-): UpdateItemCommandInput => {
+export const settleRequest = (layout: TableLayout, key: string, hold: Hold, settlement: Settlement, now: number) => {
   const finished = settlement.status === "FINISHED" ? settlement : undefined;
+  const at = hold.slot === undefined ? "" : "#slot.";
   const overAt = now + (finished?.rememberMs ?? 0);
-  const condition = "#token = :token AND #status = :inProgress";
-  const update =
-    "SET #status = :status, #expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl" +
+  const set =
+    `SET ${at}#status = :status, ${at}#expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl` +
     (finished?.result ? ", #result = :result" : "") +
-    (finished?.failure ? ", #failure = :failure" : "");
-  return {
-    TableName: layout.tableName,
-    Key: keyOf(layout, held.key),
-    ConditionExpression: condition,
-    UpdateExpression: update,
-    ExpressionAttributeNames: names(layout, condition + update),
-    ExpressionAttributeValues: {
-      ":token": { S: held.token },
-      ":inProgress": { S: "IN_PROGRESS" },
-      ":status": { S: settlement.status },
-      ":expiresAt": number(finished ? overAt : 0),
-      ":now": number(now),
-      ":ttl": ttlAfter(layout, overAt),
-      ...(finished?.result && { ":result": encodeResult(finished.result) }),
-      ...(finished?.failure && { ":failure": { S: JSON.stringify(finished.failure) } }),
-    },
-    ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+    (finished?.failure ? ", #failure = :failure" : "") +
+    (settlement.data === undefined ? "" : ", #data = :data");
+  const all = {
+    ...STATES,
+    ":token": string(hold.token),
+    ":status": string(settlement.status),
+    ":expiresAt": number(finished ? overAt : 0),
+    ":now": number(now),
+    ":ttl": ttlAfter(layout, overAt),
+    ":result": finished?.result && encodeResult(finished.result),
+    ":failure": finished?.failure && string(JSON.stringify(finished.failure)),
+    ":data": settlement.data === undefined ? undefined : string(settlement.data),
   };
+  return update(layout, key, holdCondition(hold), set, all, hold.slot);
 };
 
-/** Reads one record, strongly consistent. */
-export const readRequest = (layout: TableLayout, key: string): GetItemCommandInput => ({
+/** Reads one record: strongly consistent, or for half the price as it was a moment ago. */
+export const readRequest = (layout: TableLayout, key: string, consistent = true): GetItemCommandInput => ({
   TableName: layout.tableName,
   Key: keyOf(layout, key),
-  ConsistentRead: true,
+  ConsistentRead: consistent,
 });

@@ -1,7 +1,6 @@
 import type { Context } from "aws-lambda";
 import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
-import type { Lock } from "./lock.ts";
 
 /**
  * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
@@ -29,12 +28,11 @@ export function withLock<TEvent, TResult>(
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<TResult> {
   const guard = createGuard("withLock", options);
-  return async (event, context: Context & { lock?: Lock }) => {
+  return async (event, context) => {
     if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
     const begun = await guard.begin({ event, context });
     if (!begun.run) return begun.response as TResult;
     const { lock } = begun;
-    if (lock) context.lock = lock;
     let response: TResult;
     try {
       response = await handler(event, context as Context & LockContext);

@@ -23,6 +23,7 @@ const setUp = (options: LockClientOptions = {}) => {
     tableName: table.tableName,
     clock,
     leaseMs: 10_000,
+    heartbeatMs: false,
     onEvent: (event) => events.push(event),
     ...options,
   });
@@ -104,7 +105,7 @@ describe("the end of a lease", () => {
     clock.advance(11_000);
     const next = await locks.acquire(key, { owner: "next" });
     expect(next.previous).toMatchObject({ owner: "crashed", token: crashed.token, status: "IN_PROGRESS" });
-    expect(types()).toEqual(["acquired", "taken-over"]);
+    expect(types()).toEqual(["acquired", "lost", "taken-over"]);
   });
 
   it("a key that was released or finished has no previous owner to speak of", async () => {
@@ -131,7 +132,7 @@ describe("the end of a lease", () => {
 
 describe("a superseded holder changes nothing", () => {
   it.each(["finish", "release"] as const)("its %s is refused, and says so", async (operation) => {
-    const { locks, clock, types } = setUp();
+    const { locks, clock, types, events } = setUp();
     const key = freshKey();
     const slow = await locks.acquire(key, { owner: "slow" });
     clock.advance(11_000);
@@ -141,7 +142,9 @@ describe("a superseded holder changes nothing", () => {
     expect(await table.item(key)).toEqual(before);
     expect(slow.status).toBe("lost");
     expect(slow.signal.reason).toBeInstanceOf(LockLostError);
-    expect(types()).toEqual(["acquired", "taken-over", "lost"]);
+    // Lost by time first, and then with proof.
+    expect(types()).toEqual(["acquired", "lost", "taken-over", "lost"]);
+    expect(events.flatMap((event) => (event.type === "lost" ? [event.reason] : []))).toEqual(["expired", "stolen"]);
     await next.finish({ result: "next's" });
     await expect(slow.finish({ result: "slow's" })).rejects.toEqual(lostBecause("stolen"));
     expect((await locks.get(key))?.result).toEqual({ value: "next's" });
@@ -297,7 +300,7 @@ describe("run and once", () => {
   });
 
   it("a failing release doesn't hide the work's error, nor its result", async () => {
-    const { locks, clock, types } = setUp();
+    const { locks, clock, events } = setUp();
     const key = freshKey();
     const loseTheLock = async () => {
       clock.advance(11_000);
@@ -311,7 +314,7 @@ describe("run and once", () => {
       }),
     ).rejects.toThrow(/^work failed$/);
     expect(await locks.run(key, () => loseTheLock().then(() => "result"))).toBe("result");
-    expect(types().filter((type) => type === "lost")).toHaveLength(2);
+    expect(events.filter((event) => event.type === "lost" && event.reason === "stolen")).toHaveLength(2);
   });
 
   it("once runs once, and gives a repeat what the first run returned", async () => {

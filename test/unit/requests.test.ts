@@ -1,18 +1,48 @@
 import { describe, expect, it } from "vitest";
-import { acquireRequest, settleRequest, type TableLayout } from "../../src/requests.ts";
+import {
+  acquireRequest,
+  acquireSlotRequest,
+  renewRequest,
+  settleRequest,
+  type TableLayout,
+} from "../../src/requests.ts";
 
 const layout: TableLayout = { tableName: "t", keyAttribute: "lock_id", ttlAttribute: "ttl", retentionMs: 1_000 };
 const claim = { key: "k", owner: "o", token: "t1", leaseMs: 10_000, clockSkewMs: 1_000 };
-const held = { key: "k", token: "t1" };
+const hold = { token: "t1" };
+const slot = { token: "t1", slot: 3 };
 const now = 1_700_000_000_000;
 
-const requests = {
+const acquisitions = {
   acquire: acquireRequest(layout, claim, now),
-  reenter: acquireRequest(layout, { ...claim, reenter: true }, now),
-  release: settleRequest(layout, held, { status: "RELEASED" }, now),
-  finish: settleRequest(layout, held, { status: "FINISHED", rememberMs: 1, result: { json: "1" } }, now),
-  fail: settleRequest(layout, held, { status: "FINISHED", rememberMs: 1, failure: { name: "E", message: "m" } }, now),
+  durable: acquireRequest(layout, { ...claim, execution: "arn" }, now),
+  force: acquireRequest(layout, { ...claim, force: true, data: "1" }, now),
+  observed: acquireRequest(layout, { ...claim, observedOnly: true, watched: { token: "t0", expiresAt: 1 } }, now),
+  severalKeys: acquireRequest(layout, { ...claim, fence: now }, now),
+  vacantSemaphore: acquireRequest(layout, { ...claim, vacant: { fencingToken: 1, slots: [0, 7] } }, now),
+  permit: acquireSlotRequest(layout, claim, { slot: 3, permits: 5 }, now),
+  seenPermit: acquireSlotRequest(
+    layout,
+    claim,
+    { slot: 3, permits: 5, seen: { fencingToken: 1, setPermits: false } },
+    now,
+  ),
 };
+const laterWrites = {
+  renew: renewRequest(layout, "k", hold, 1, now),
+  release: settleRequest(layout, "k", hold, { status: "RELEASED", data: "1" }, now),
+  finish: settleRequest(layout, "k", hold, { status: "FINISHED", rememberMs: 1, result: { json: "1" } }, now),
+  fail: settleRequest(
+    layout,
+    "k",
+    hold,
+    { status: "FINISHED", rememberMs: 1, failure: { name: "E", message: "m" } },
+    now,
+  ),
+  renewSlot: renewRequest(layout, "k", slot, 1, now),
+  releaseSlot: settleRequest(layout, "k", slot, { status: "RELEASED" }, now),
+};
+const requests = { ...acquisitions, ...laterWrites };
 
 describe.each(Object.entries(requests))("%s", (_name, request) => {
   const expressions = `${request.ConditionExpression} ${request.UpdateExpression}`;
@@ -37,12 +67,18 @@ describe.each(Object.entries(requests))("%s", (_name, request) => {
 });
 
 it("every write after the acquisition needs the token and IN_PROGRESS", () => {
-  for (const request of [requests.release, requests.finish, requests.fail]) {
-    expect(request.ConditionExpression).toBe("#token = :token AND #status = :inProgress");
+  for (const [name, request] of Object.entries(laterWrites)) {
+    const at = name.endsWith("Slot") ? "#slot." : "";
+    expect(request.ConditionExpression).toBe(`${at}#token = :token AND ${at}#status = :inProgress`);
     expect(request.ExpressionAttributeValues?.[":token"]).toEqual({ S: "t1" });
   }
 });
 
 it("an acquisition drops what the run before it left", () => {
-  expect(requests.acquire.UpdateExpression).toMatch(/REMOVE #result, #failure$/);
+  for (const request of Object.values(acquisitions))
+    expect(request.UpdateExpression).toMatch(/REMOVE #result, #failure/);
+  expect(acquisitions.vacantSemaphore.ExpressionAttributeNames).toMatchObject({
+    "#slot_7": "slot_7",
+    "#slot_7_fence": "slot_7_fence",
+  });
 });

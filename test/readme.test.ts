@@ -1,0 +1,141 @@
+/** Every example of the README is a module in `readme/`, to the letter, and does here what the README says it does. */
+import { readdirSync, readFileSync } from "node:fs";
+import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import type { Context } from "aws-lambda";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { localConfig, lockTable } from "./support/dynamodb.ts";
+import { lambdaContext } from "./support/lambda.ts";
+
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+const names = readdirSync(new URL("readme/", import.meta.url))
+  .filter((file) => !file.endsWith(".d.ts"))
+  .map((file) => file.replace(".ts", ""));
+
+const domain = {
+  makeReport: vi.fn(async () => ({ lines: 3 })),
+  syncTenant: vi.fn(async () => {}),
+  charge: vi.fn(async () => ({ paymentId: `payment-${domain.charge.mock.calls.length}` })),
+  ship: vi.fn(async () => {}),
+  isFinal: vi.fn((error: Error) => error.message === "rejected"),
+  save: vi.fn(async () => {}),
+  recount: vi.fn(async () => {}),
+  makeInvoice: vi.fn(async () => "invoice"),
+  transfer: vi.fn(async () => {}),
+  sendMail: vi.fn(async () => {}),
+};
+
+const environment = { ...process.env };
+beforeAll(async () => {
+  const { tableName } = await lockTable();
+  const { endpoint, region } = localConfig();
+  Object.assign(globalThis, domain);
+  Object.assign(process.env, {
+    DYNAMO_LOCK_TABLE: tableName,
+    AWS_ENDPOINT_URL_DYNAMODB: endpoint,
+    AWS_REGION: region,
+    AWS_ACCESS_KEY_ID: "local",
+    AWS_SECRET_ACCESS_KEY: "local",
+  });
+});
+beforeEach(() => {
+  vi.clearAllMocks();
+});
+afterAll(() => {
+  process.env = environment;
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: every example has its own event
+type Handler = (event: any, context: Context) => Promise<any>;
+const load = async (name: string): Promise<Handler> => (await import(`./readme/${name}.ts`)).handler;
+
+it("has each example, and no other", () => {
+  const blocks = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
+  const modules = names.map((name) => readFileSync(new URL(`readme/${name}.ts`, import.meta.url), "utf8"));
+  expect(blocks.toSorted()).toEqual(modules.toSorted());
+});
+
+describe("the README's examples", () => {
+  it("report: once per day, and a repeat gets the first response", async () => {
+    const handler = await load("report");
+    const event = { time: "2026-11-21T06:00:00Z" };
+    expect(await handler(event, lambdaContext())).toEqual({ lines: 3 });
+    expect(await handler(event, lambdaContext())).toEqual({ lines: 3 });
+    expect(await handler({ time: "2026-11-22T06:00:00Z" }, lambdaContext())).toEqual({ lines: 3 });
+    expect(domain.makeReport).toHaveBeenCalledTimes(2);
+  });
+
+  it("once-at-a-time: a concurrent one waits, and then runs", async () => {
+    const handler = await load("once-at-a-time");
+    let running = 0;
+    domain.syncTenant.mockImplementation(async () => {
+      expect(++running).toBe(1);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      running--;
+    });
+    await Promise.all([1, 2, 3].map(() => handler({ tenant: "a" }, lambdaContext())));
+    expect(domain.syncTenant).toHaveBeenCalledTimes(3);
+  });
+
+  it("payment: a repeat gets the first response, a concurrent one 409, a missing header 400", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    const handler = await load("payment");
+    const pay = (headers: Record<string, string>) => handler({ headers, body: "{}" }, lambdaContext());
+    const started = Promise.withResolvers<void>();
+    const finish = Promise.withResolvers<void>();
+    domain.charge.mockImplementationOnce(async () => {
+      started.resolve();
+      await finish.promise;
+      return { paymentId: "payment-1" };
+    });
+    const first = pay({ "idempotency-key": "k1" });
+    await started.promise;
+    expect(await pay({ "idempotency-key": "k1" })).toMatchObject({ statusCode: 409 });
+    finish.resolve();
+    expect(await first).toEqual({ statusCode: 201, body: '{"paymentId":"payment-1"}' });
+    expect(await pay({ "idempotency-key": "k1" })).toEqual({ statusCode: 201, body: '{"paymentId":"payment-1"}' });
+    expect(await pay({})).toMatchObject({ statusCode: 400 });
+    expect(domain.charge).toHaveBeenCalledTimes(1);
+  });
+
+  it("order: a repeat doesn't ship, a failure is retried, a final one is not", async () => {
+    const handler = await load("order");
+    const message = (orderId: string) => ({ Records: [{ body: JSON.stringify({ orderId }) }] });
+    await handler(message("o1"), lambdaContext());
+    await handler(message("o1"), lambdaContext());
+    expect(domain.ship).toHaveBeenCalledTimes(1);
+
+    domain.ship.mockRejectedValueOnce(new Error("busy"));
+    await expect(handler(message("o2"), lambdaContext())).rejects.toThrow("busy");
+    await handler(message("o2"), lambdaContext());
+    expect(domain.ship).toHaveBeenCalledTimes(3);
+
+    domain.ship.mockRejectedValueOnce(new Error("rejected"));
+    await expect(handler(message("o3"), lambdaContext())).rejects.toThrow("rejected");
+    await expect(handler(message("o3"), lambdaContext())).rejects.toMatchObject({ name: "ReplayedError" });
+    expect(domain.ship).toHaveBeenCalledTimes(4);
+  });
+
+  it("with-lock: the same around a plain handler", async () => {
+    const handler = await load("with-lock");
+    const event = { id: "e1", detail: { orderId: "o1" } };
+    await handler(event, lambdaContext());
+    await handler(event, lambdaContext());
+    expect(domain.save.mock.calls).toEqual([["o1", { fence: expect.any(Number) }]]);
+  });
+
+  it("table: makes it", async () => {
+    await import("./readme/table.ts");
+    const { Table } = await new DynamoDBClient(localConfig()).send(
+      new DescribeTableCommand({ TableName: "dynamo-locks" }),
+    );
+    expect(Table?.TableStatus).toBe("ACTIVE");
+  });
+
+  it("client: runs each part once, and leaves nothing held", async () => {
+    await import("./readme/client.ts");
+    for (const work of [domain.recount, domain.makeInvoice, domain.transfer, domain.sendMail]) {
+      expect(work).toHaveBeenCalledTimes(1);
+    }
+    expect(domain.sendMail).toHaveBeenCalledWith("invoice");
+  });
+});

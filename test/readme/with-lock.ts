@@ -1,0 +1,9 @@
+// example: with-lock
+import type { EventBridgeEvent } from "aws-lambda";
+import { withLock } from "middy-dynamo-lock";
+
+export const handler = withLock(
+  async (event: EventBridgeEvent<"OrderPlaced", { orderId: string }>, context) =>
+    save(event.detail.orderId, { fence: context.lock.fencingToken }),
+  { key: (event) => event.id },
+);
