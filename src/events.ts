@@ -92,7 +92,7 @@ export const createReporter = (options: {
   return (event) => {
     callSafely(() => onEvent?.(event));
     if (!logger) return;
-    const { type, error, ...lock } = event as LockEvent & { error?: unknown };
-    callSafely(() => logger[LEVELS[type]](`Lock ${type}`, { lock, ...(error !== undefined && { error }) }));
+    const { error, ...lock } = event as LockEvent & { error?: unknown };
+    callSafely(() => logger[LEVELS[event.type]](`Lock ${event.type}`, { lock, ...(error !== undefined && { error }) }));
   };
 };

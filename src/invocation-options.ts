@@ -39,7 +39,7 @@ export interface DynamoLockOptions<TEvent = any> {
   readonly locks?: LockClient | undefined;
   /**
    * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not contain '#'.
-   * @default context.functionName
+   * @default the namespace of `locks`, or context.functionName
    */
   readonly namespace?: string | false | undefined;
   /**

@@ -47,7 +47,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       const key = options.key(event, context);
       if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
       const execution = describeExecution(context);
-      const keys = toStoredKeys(key, options.namespace ?? execution.functionName);
+      const keys = toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
       const owner = ownerOf(options, event, context, execution);
       const attempt = await locks
         .attempt(caller, keys, { ...acquisitionOf(options, execution), owner })

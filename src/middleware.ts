@@ -42,12 +42,12 @@ type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(
-  options: DynamoLockOptions<TEvent> & { readonly onMissingKey: "run" },
-): DynamoLockMiddleware<EventOf<TEvent>, Context & MaybeLockContext>;
+  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+): DynamoLockMiddleware<EventOf<TEvent>, Context & LockContext>;
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(
   options: DynamoLockOptions<TEvent>,
-): DynamoLockMiddleware<EventOf<TEvent>, Context & LockContext>;
+): DynamoLockMiddleware<EventOf<TEvent>, Context & MaybeLockContext>;
 export function dynamoLock<TEvent>(
   options: DynamoLockOptions<TEvent>,
 ): DynamoLockMiddleware<TEvent, Context & { lock?: Lock }> {

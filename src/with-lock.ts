@@ -15,16 +15,16 @@ import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocat
  * @throws LockOptionsError at construction. In an invocation: LockHeldError, ReplayedError, LockKeyError,
  * LockTableError, LockError.
  */
-export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & MaybeLockContext) => Promise<TResult> | TResult,
-  options: DynamoLockOptions<TEvent> & { readonly onMissingKey: "run" },
-): (event: TEvent, context: Context) => Promise<TResult>;
-export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & LockContext) => Promise<TResult> | TResult,
+export function withLock<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
+  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+): (event: TEvent, context: TContext) => Promise<TResult>;
+export function withLock<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,
   options: DynamoLockOptions<TEvent>,
-): (event: TEvent, context: Context) => Promise<TResult>;
+): (event: TEvent, context: TContext) => Promise<TResult>;
 export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & LockContext) => Promise<TResult> | TResult,
+  handler: (event: TEvent, context: Context & LockContext) => PromiseLike<TResult> | TResult,
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<TResult> {
   const guard = createGuard("withLock", options);

@@ -208,7 +208,7 @@ describe.each(wrappers)("$name", ({ wrap }) => {
     expect(await item()).toEqual(asItWas);
     await other.approve();
     expect((await second.outcome).getResult()).toBe("data approved");
-    expect(day.types()).toEqual(["acquired", "taken-over", "held", "acquired", "finished"]);
+    expect(day.types()).toEqual(["acquired", "lost", "taken-over", "held", "acquired", "finished"]);
   });
 
   it("closing the client doesn't free the key under an execution that is suspended", async () => {

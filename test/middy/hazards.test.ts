@@ -158,7 +158,7 @@ describe.each(versions)("$name", ({ middy }) => {
         clock.advance(1);
         expect(await runs(day.event, oneLease())).toBe("report");
         expect(locks[0]?.previous).toMatchObject({ key: day.key, status: "IN_PROGRESS" });
-        expect(day.types()).toEqual(["acquired", "held", "taken-over", "finished"]);
+        expect(day.types()).toEqual(["acquired", "lost", "held", "taken-over", "finished"]);
         expect(await day.item()).toMatchObject(finished("report"));
       },
     );
@@ -216,7 +216,7 @@ describe.each(versions)("$name", ({ middy }) => {
 
       clock.advance(lease + skew);
       expect(await runs(day.event, oneLease())).toBe("report");
-      expect(day.types()).toEqual(["acquired", "taken-over", "finished"]);
+      expect(day.types()).toEqual(["acquired", "lost", "taken-over", "finished"]);
       expect(handler).toHaveBeenCalledTimes(2);
     });
 
@@ -362,7 +362,7 @@ describe.each(versions)("$name", ({ middy }) => {
       expect(day.sent).toEqual(["UpdateItem"]);
       clock.advance(lease + skew);
       expect(await chain(middy, [dynamoLock(options)], reporter().handler)(day.event, oneLease())).toBe("report");
-      expect(day.types()).toEqual(["acquired", "taken-over", "finished"]);
+      expect(day.types()).toEqual(["acquired", "lost", "taken-over", "finished"]);
     });
 
     it("an outer onError answers: the key is released before", async () => {

@@ -69,7 +69,7 @@ describe("with Powertools' Logger", () => {
         service: "reports",
         timestamp: expect.stringMatching(isoTime),
         sampling_rate: 0,
-        lock: { ...about, expiresAt: lock?.expiresAt },
+        lock: { type: "acquired", ...about, expiresAt: lock?.expiresAt },
       },
       {
         level: "DEBUG",
@@ -77,7 +77,7 @@ describe("with Powertools' Logger", () => {
         service: "reports",
         timestamp: expect.stringMatching(isoTime),
         sampling_rate: 0,
-        lock: { ...about, responseStored: true },
+        lock: { type: "finished", ...about, responseStored: true },
       },
     ]);
   });
@@ -148,10 +148,11 @@ describe("with Powertools' Logger", () => {
       { leaseMs: 1_000 },
     )(event, first);
     expect(lines()).toMatchObject([
+      { level: "WARN", message: "Lock lost", lock: { key, owner: first.awsRequestId, reason: "expired" } },
       {
         level: "WARN",
         message: "Lock taken-over",
-        lock: { key, owner: second.awsRequestId, previousOwner: first.awsRequestId },
+        lock: { type: "taken-over", key, owner: second.awsRequestId, previousOwner: first.awsRequestId },
       },
       { level: "WARN", message: "Lock lost", lock: { key, owner: first.awsRequestId, reason: "stolen" } },
     ]);

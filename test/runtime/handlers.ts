@@ -45,11 +45,11 @@ export type Step =
 /** What a test can set, in LOCK_OPTIONS. */
 export type LockOptions = Pick<DynamoLockOptions, "clockSkewMs" | "onSuccess">;
 
-const options: DynamoLockOptions<Job> = {
-  key: (job) => job.key,
+const options = {
+  key: (job: Job) => job.key,
   logger: console,
   ...(JSON.parse(process.env.LOCK_OPTIONS ?? "{}") as LockOptions),
-};
+} satisfies DynamoLockOptions<Job>;
 
 let awake: string[] = [];
 const takeCensus = () => {
