@@ -1,11 +1,11 @@
 import type { Clock } from "./clock.ts";
-import { LockTimeoutError } from "./errors.ts";
+import { LockLostError, LockTimeoutError } from "./errors.ts";
 import type { LockEventListener } from "./events.ts";
 import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 import type { Claim } from "./requests.ts";
 import { acquirePermit } from "./semaphore.ts";
-import { type Acquired, isTransient, type Store } from "./store.ts";
+import { type Acquired, isTransient, isUnknown, recognise, type Store } from "./store.ts";
 import { type Backoff, jitteredDelay, untilOver, Watch } from "./wait.ts";
 
 /** What it takes to acquire: the store, time, chance, and someone to tell. */
@@ -52,13 +52,14 @@ export interface Refusal {
  * Acquires, or waits until it can: polls with eventually consistent reads, which cost half a read unit, and writes only
  * when the key looks free. Ends early when a key in the way is finished.
  *
- * @throws LockTimeoutError when a key was waited for in vain, and the signal's reason when that is aborted
+ * @throws LockTimeoutError when a key was waited for in vain, and the signal's reason when that is aborted. What an
+ * attempt may have taken without our hearing of it is given back first.
  */
 export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<Acquisition | Refusal> => {
   const { clock, store, report, random } = context;
-  const { waitMs, signal, owner, backoff, clockSkewMs, permits, observedOnly } = wanted;
+  const { waitMs, signal, owner, backoff, keys } = wanted;
   const deadline = clock.monotonic() + waitMs;
-  const watch = new Watch(clock);
+  const attempts = new Attempts(context, wanted);
 
   /** `undefined` for an error that may pass, within the deadline. */
   const retried = async <T>(operation: string, request: () => Promise<T>): Promise<T | undefined> => {
@@ -66,36 +67,40 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
       return await request();
     } catch (error) {
       if (!isTransient(error) || clock.monotonic() >= deadline) throw error;
-      report({ type: "retrying", key: wanted.keys[0], owner, operation, error });
+      report({ type: "retrying", key: keys[0], owner, operation, error });
       return undefined;
     }
   };
-  const untilFree = (record: LockRecord): number => {
-    const byClock = observedOnly && record.status === "IN_PROGRESS";
-    const over = byClock ? Number.POSITIVE_INFINITY : untilOver(record, clock.now(), clockSkewMs, permits);
-    return Math.min(over, watch.untilOver(record));
-  };
 
-  let blocker: LockRecord | undefined;
-  for (let round = 0; ; ) {
-    signal?.throwIfAborted();
-    const reply = await retried("acquire", () => attempt(context, wanted, watch.over(blocker)));
-    if (reply?.acquired) return reply;
-    blocker = reply && inTheWay(reply);
-    if (reply && (waitMs === 0 || blocker?.status === "FINISHED")) return reply;
+  try {
+    let blocker: LockRecord | undefined;
+    for (let round = 0; ; ) {
+      signal?.throwIfAborted();
+      const reply = await retried("acquire", () => attempts.next());
+      if (reply?.acquired) {
+        if (!signal?.aborted) return reply;
+        await store.settle(keys, { token: wanted.token, slot: reply.slot }, { status: "RELEASED" });
+        throw signal.reason;
+      }
+      blocker = reply && inTheWay(reply);
+      if (reply && (waitMs === 0 || blocker?.status === "FINISHED")) return reply;
 
-    do {
-      const leftMs = deadline - clock.monotonic();
-      if (leftMs <= 0) throw timedOut(wanted, blocker);
-      const delayMs = jitteredDelay(round++, backoff, random);
-      // At the known end of the lease rather than after it; 0 would be a hot loop against a record that refuses us.
-      await clock.sleep(Math.min(delayMs, leftMs, (blocker && untilFree(blocker)) || delayMs), signal);
-      if (!blocker) break; // nothing is known of it: write
-      const { key } = blocker;
-      const seen = await retried("read", async () => (await store.read(key, { consistent: false })) ?? "gone");
-      if (seen === "gone") blocker = undefined;
-      else if (seen) blocker = seen;
-    } while (blocker && blocker.status !== "FINISHED" && untilFree(blocker) > 0);
+      do {
+        const leftMs = deadline - clock.monotonic();
+        if (leftMs <= 0) throw timedOut(wanted, blocker);
+        const delayMs = jitteredDelay(round++, backoff, random);
+        // At the known end of the lease rather than after it; 0 would be a hot loop against a record that refuses us.
+        await clock.sleep(Math.min(delayMs, leftMs, (blocker && attempts.untilFree(blocker)) || delayMs), signal);
+        if (!blocker) break; // nothing is known of it: write
+        const { key } = blocker;
+        const seen = await retried("read", async () => (await store.read(key, { consistent: false })) ?? "gone");
+        if (seen === "gone") blocker = undefined;
+        else if (seen) blocker = seen;
+      } while (blocker && blocker.status !== "FINISHED" && attempts.untilFree(blocker) > 0);
+    }
+  } catch (error) {
+    await attempts.giveBack();
+    throw error;
   }
 };
 
@@ -109,64 +114,132 @@ const timedOut = ({ keys, waitMs }: Wanted, blocker: LockRecord | undefined) =>
     blocker,
   );
 
-/** `over`: a lease that was watched to its end. */
-const attempt = async (
-  context: AcquireContext,
-  wanted: Wanted,
-  over: (Claim["watched"] & { readonly key: string }) | undefined,
-): Promise<Acquisition | Refusal> => {
-  const { clock, random, store } = context;
-  const { keys, token, owner, clockSkewMs, permits, data, force, execution, observedOnly } = wanted;
-  const [now, monotonic] = [clock.now(), clock.monotonic()];
-  const leaseMs = wanted.leaseMs();
-  const claimOf = (key: string): Claim => {
-    const watched = over?.key === key ? over : undefined;
-    return { key, token, owner, leaseMs, clockSkewMs, data, force, execution, observedOnly, watched };
-  };
-  const [key, ...more] = keys;
-  const reply =
-    more.length > 0
-      ? await acquireSeveral(context, keys.map(claimOf))
-      : permits > 1
-        ? await acquirePermit(store, clock, random, claimOf(key), permits)
-        : await acquireOne(context, claimOf(key));
-  if (!reply.acquired) return "records" in reply ? reply : { acquired: false, records: [reply.record] };
-  // An attempt that is recognised only now began when its record says.
-  return { ...reply, startedAt: monotonic - Math.max(0, now - reply.acquiredAt) };
-};
-
-/** A key that was a semaphore, and has no holder any more, becomes a plain one in a second request. */
-const acquireOne = async ({ store, clock }: AcquireContext, claim: Claim) => {
-  const reply = await store.acquire(claim);
-  if (reply.acquired) return reply;
-  const vacant = vacancy(reply.record, claim, clock);
-  return vacant ? store.acquire({ ...claim, vacant }) : reply;
-};
-
-const vacancy = (record: LockRecord, claim: Claim, clock: Clock): Claim["vacant"] => {
-  if (record.status !== "SEMAPHORE") return undefined;
-  if (!claim.force && untilOver(record, clock.now(), claim.clockSkewMs) > 0) return undefined;
-  return { fencingToken: record.fencingToken, slots: record.holders?.map(({ slot }) => slot) ?? [] };
-};
-
 /** How often several keys are tried for while none of them is held. */
 const MAX_ATTEMPTS = 5;
+/** How long giving back may take: it is a courtesy to the next, whose wait ends with the lease anyway. */
+const GIVE_BACK_MS = 1_000;
 
-/**
- * Several keys in one transaction, under one fencing token. A transaction brings no values back, so the token is set
- * instead of counted: to the clock, which is ahead of every counter that started at it, or above a record's that is not.
- */
-const acquireSeveral = async ({ store, clock }: AcquireContext, claims: readonly Claim[]) => {
-  let fence = clock.now();
-  let vacant = new Map<string, Claim["vacant"]>();
-  for (let round = 1; ; round++) {
-    const reply = await store.acquireAll(claims.map((claim) => ({ ...claim, fence, vacant: vacant.get(claim.key) })));
-    if (reply.acquired || round === MAX_ATTEMPTS) return reply;
-    const claimed = (record: LockRecord) => claims.find(({ key }) => key === record.key) as Claim;
-    vacant = new Map(reply.records.map((record) => [record.key, vacancy(record, claimed(record), clock)]));
-    fence = Math.max(fence, ...reply.records.map(({ fencingToken }) => fencingToken + 1));
-    const { clockSkewMs, force } = claims[0] as Claim;
-    const held = reply.records.some((record) => untilOver(record, clock.now(), clockSkewMs) > 0);
-    if (held && !force) return reply;
+/** The attempts of one acquisition: they share a token, what was watched, and what is not known. */
+class Attempts {
+  readonly #context: AcquireContext;
+  readonly #wanted: Wanted;
+  readonly #watch: Watch;
+  /** Monotonic time of the first attempt whose fate is unknown: it may have acquired. */
+  #unknownSince: number | undefined;
+
+  constructor(context: AcquireContext, wanted: Wanted) {
+    this.#context = context;
+    this.#wanted = wanted;
+    this.#watch = new Watch(context.clock);
   }
-};
+
+  async next(): Promise<Acquisition | Refusal> {
+    const { clock, store } = this.#context;
+    const { keys, token, permits } = this.#wanted;
+    const startedAt = clock.monotonic();
+    const leaseMs = this.#wanted.leaseMs();
+    try {
+      // Which slot an attempt took that we heard nothing of, only the record can tell.
+      const record = permits > 1 && this.#unknownSince !== undefined ? await store.read(keys[0]) : undefined;
+      const reply = (record && recognise(record, token)) ?? (await this.#attempt(leaseMs));
+      if (!reply.acquired) {
+        const records = "records" in reply ? reply.records : reply.record ? [reply.record] : [];
+        for (const seen of records) this.#watch.untilOver(seen);
+        return { acquired: false, records };
+      }
+      return await this.#alive({ ...reply, startedAt: this.#unknownSince ?? startedAt }, leaseMs);
+    } catch (error) {
+      if (isUnknown(error)) this.#unknownSince ??= startedAt;
+      throw error;
+    }
+  }
+
+  /** Until a record is free, as far as is known, in ms. */
+  untilFree(record: LockRecord): number {
+    const { observedOnly, clockSkewMs, permits, force, execution } = this.#wanted;
+    const ofOurs = execution !== undefined && record.execution === execution && record.status === "IN_PROGRESS";
+    if (force || ofOurs) return 0;
+    // Slots are not watched: without trust in clocks a holder is there until it has released.
+    const now = observedOnly && record.status !== "FINISHED" ? Number.NEGATIVE_INFINITY : this.#context.clock.now();
+    const over = record.status === "RELEASED" ? 0 : untilOver(record, now, clockSkewMs, permits);
+    return Math.min(over, this.#watch.untilOver(record));
+  }
+
+  /** What an attempt may have taken without our hearing of it. */
+  async giveBack(): Promise<void> {
+    if (this.#unknownSince === undefined) return;
+    const { clock, store } = this.#context;
+    const { keys, token, permits } = this.#wanted;
+    const release = async () => {
+      const record = permits > 1 ? await store.read(keys[0]) : undefined;
+      const slot = record && recognise(record, token)?.slot;
+      if (permits === 1 || slot !== undefined) await store.settle(keys, { token, slot }, { status: "RELEASED" });
+    };
+    // If it fails too, the lease ends what was taken. The error that the caller gets is the first one.
+    await Promise.race([release().catch(() => {}), clock.sleep(GIVE_BACK_MS)]);
+  }
+
+  #claim(key: string, leaseMs: number): Claim {
+    const { token, owner, clockSkewMs, data, force, execution, observedOnly, keys } = this.#wanted;
+    const watched = this.#watch.over(key);
+    const keyCount = keys.length > 1 ? keys.length : undefined;
+    return { key, token, owner, leaseMs, clockSkewMs, data, force, execution, observedOnly, watched, keyCount };
+  }
+
+  #attempt(leaseMs: number) {
+    const { clock, random, store } = this.#context;
+    const { keys, permits } = this.#wanted;
+    if (keys.length > 1) return this.#several(leaseMs);
+    if (permits > 1) return acquirePermit(store, clock, random, this.#claim(keys[0], leaseMs), permits);
+    return this.#one(leaseMs);
+  }
+
+  /** A key that was a semaphore, and has no holder any more, becomes a plain one in a second request. */
+  async #one(leaseMs: number) {
+    const { store } = this.#context;
+    const claim = this.#claim(this.#wanted.keys[0], leaseMs);
+    const reply = await store.acquire(claim);
+    const vacant = reply.acquired || !reply.record ? undefined : this.#vacancy(reply.record);
+    return vacant ? store.acquire({ ...claim, vacant }) : reply;
+  }
+
+  #vacancy(record: LockRecord): Claim["vacant"] {
+    if (record.status !== "SEMAPHORE" || this.untilFree(record) > 0) return undefined;
+    return { fencingToken: record.fencingToken, slots: record.holders?.map(({ slot }) => slot) ?? [] };
+  }
+
+  /**
+   * Several keys in one transaction, under one fencing token. A transaction brings no values back, so the token is set
+   * instead of counted: to the clock, which is ahead of every counter that started at it, or above a record's that is not.
+   */
+  async #several(leaseMs: number) {
+    const { clock, store } = this.#context;
+    let fence = clock.now();
+    let vacant = new Map<string, Claim["vacant"]>();
+    for (let round = 1; ; round++) {
+      const claims = this.#wanted.keys.map((key) => ({ ...this.#claim(key, leaseMs), fence, vacant: vacant.get(key) }));
+      const reply = await store.acquireAll(claims);
+      if (reply.acquired || round === MAX_ATTEMPTS) return reply;
+      if (reply.records.some((record) => this.untilFree(record) > 0)) return reply;
+      vacant = new Map(reply.records.map((record) => [record.key, this.#vacancy(record)]));
+      fence = Math.max(fence, ...reply.records.map(({ fencingToken }) => fencingToken + 1));
+    }
+  }
+
+  /** A reply that took longer than the lease brings a lock that is over: renew it, since nobody else has been told of it. */
+  async #alive(acquisition: Acquisition, leaseMs: number): Promise<Acquisition> {
+    const { clock, store } = this.#context;
+    const { keys, token } = this.#wanted;
+    const isOver = ({ expiresAt, startedAt, acquiredAt }: Acquisition) =>
+      expiresAt <= clock.now() || startedAt + (expiresAt - acquiredAt) <= clock.monotonic();
+    if (!isOver(acquisition)) return acquisition;
+    const startedAt = clock.monotonic();
+    const acquiredAt = clock.now();
+    const renewed = { ...acquisition, startedAt, acquiredAt, expiresAt: acquiredAt + leaseMs };
+    const hold = { token, slot: acquisition.slot };
+    const reply = await store.renew(keys, hold, { ms: leaseMs, expiresAt: renewed.expiresAt }, [acquisition.expiresAt]);
+    if (reply.done && !isOver(renewed)) return renewed;
+    await store.settle(keys, hold, { status: "RELEASED" });
+    throw new LockLostError(keys[0], reply.done ? "expired" : reply.reason);
+  }
+}

@@ -38,14 +38,15 @@ export class LockHeldError extends LockError {
   readonly record: LockRecord;
 
   constructor(record: LockRecord) {
-    const until = new Date(record.expiresAt).toISOString();
+    const until = new Date(record.expiresAt);
+    const when = Number.isNaN(until.getTime()) ? "" : ` until ${until.toISOString()}`;
     const state = {
-      FINISHED: `finished and remembered until ${until}`,
+      FINISHED: `finished, and remembered${when}`,
       SEMAPHORE: `held by as many as it permits (${record.permits})`,
-      IN_PROGRESS: `held by another run, whose lease ends at ${until}`,
+      IN_PROGRESS: `held by another run${when} at the latest`,
       RELEASED: "being taken by another run",
     }[record.status];
-    super("LOCK_HELD", `Lock ${JSON.stringify(record.key)} is ${state}`);
+    super("LOCK_HELD", `The key is ${state}`); // not its name: HTTP error handlers send the message to the caller
     const { result: _result, data: _data, ...withoutPayload } = record;
     this.record = withoutPayload;
   }
@@ -80,7 +81,7 @@ export class LockLostError extends LockError {
       stolen: "another run has taken it over",
       expired: "its lease is over",
       unreachable: "it could not be renewed before its lease was over",
-      released: "this handle released it",
+      released: "this handle has settled it",
     }[reason];
     super("LOCK_LOST", `Lock ${JSON.stringify(key)} is lost: ${why}`);
     this.reason = reason;

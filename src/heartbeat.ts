@@ -21,6 +21,7 @@ export interface LeaseWatchOptions {
 
 /** A failed renewal is tried again this often within a heartbeat. */
 const RETRIES_PER_HEARTBEAT = 4;
+const MIN_DELAY_MS = 50;
 
 /**
  * The timers of one lease: renew it in time, warn before it ends, say when it is over. A lease ends by time alone,
@@ -39,14 +40,15 @@ export class LeaseWatch {
   constructor(lease: LeaseHandle, options: LeaseWatchOptions) {
     this.#lease = lease;
     this.#options = options;
-    this.#watchEnd();
-    this.#scheduleHeartbeat(options.heartbeatMs);
+    this.renewed();
   }
 
-  /** The lease was prolonged: watch its new end. */
+  /** The lease has another end than before. */
   renewed(): void {
     this.#failing = false;
-    if (!this.#stopped) this.#watchEnd();
+    if (this.#stopped) return;
+    this.#watchEnd();
+    this.#scheduleHeartbeat(this.#options.heartbeatMs);
   }
 
   stop(): void {
@@ -78,18 +80,19 @@ export class LeaseWatch {
     return true;
   }
 
+  /** In `afterMs`, or earlier if the lease ends soon: a renewal was slow, or it was shortened by hand. */
   #scheduleHeartbeat(afterMs: number): void {
-    const { heartbeatMs } = this.#options;
-    if (heartbeatMs === 0 || this.#stopped) return;
-    this.#cancelHeartbeat = this.#lease.clock.setTimer(afterMs, async () => {
+    this.#cancelHeartbeat();
+    if (this.#options.heartbeatMs === 0 || this.#stopped) return;
+    const delayMs = Math.min(afterMs, Math.max(MIN_DELAY_MS, this.#lease.remainingMs() / 2));
+    this.#cancelHeartbeat = this.#lease.clock.setTimer(delayMs, async () => {
       if (this.#endIfOver()) return;
       try {
-        await this.#lease.renew();
-        this.#scheduleHeartbeat(heartbeatMs);
+        await this.#lease.renew(); // and that schedules the next one
       } catch {
         // Reported by the lock. One failure means nothing: only another token, or time, ends a lease.
         this.#failing = true;
-        this.#scheduleHeartbeat(Math.ceil(heartbeatMs / RETRIES_PER_HEARTBEAT));
+        this.#scheduleHeartbeat(Math.ceil(this.#options.heartbeatMs / RETRIES_PER_HEARTBEAT));
       }
     });
   }

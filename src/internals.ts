@@ -10,4 +10,6 @@ export interface LockInternals {
   readonly report: LockEventListener;
   readonly namespace: string | undefined;
   readonly clockSkewMs: number;
+  readonly heartbeatMs: number | false | undefined;
+  readonly expiry: "clock" | "observed" | undefined;
 }

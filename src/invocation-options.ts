@@ -58,7 +58,7 @@ export interface DynamoLockOptions<TEvent = any> {
    * repeats throw it as `ReplayedError`; `'keep'`: nobody may run until the lease ends; or a function that decides.
    * @default 'release'
    */
-  readonly onError?: OnError | ((error: unknown) => OnError) | undefined;
+  readonly onError?: OnError | ((error: unknown) => OnError | Promise<OnError>) | undefined;
   /**
    * Answers a repeat of a finished or held key: a value, or a function of the record and the request. Without it a
    * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
@@ -102,7 +102,7 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly expiry?: "clock" | "observed" | undefined;
   /**
-   * How many invocations may hold the key at once, up to 1,000. More than one go with `onSuccess: 'release'`.
+   * How many invocations may hold the key at once, up to 100. More than one go with `onSuccess: 'release'`.
    * @default 1
    */
   readonly permits?: number | undefined;

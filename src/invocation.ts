@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "aws-lambda";
-import { checkOptions, forbidTogether } from "./check.ts";
+import { checkOptions, forbidTogether, oneOf } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
 import {
@@ -8,6 +8,7 @@ import {
   type DynamoLockOptions,
   dynamoLockChecks,
   type LockRequest,
+  type OnError,
 } from "./invocation-options.ts";
 import { isMissing, toStoredKeys } from "./key.ts";
 import { Lock } from "./lock.ts";
@@ -69,7 +70,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
     },
 
     async fail(lock, error) {
-      const action = decide(options.onError, error);
+      const action = await decide(options, error);
       if (action === "keep") return lock.abandon("on-error");
       const settled = action === "finish" ? lock.finish({ ...remember, error }) : lock.release();
       await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
@@ -123,10 +124,20 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   }
   checkAcquisition(
     caller,
-    { heartbeatMs: options.heartbeatMs, permits: options.permits, expiry: options.expiry },
+    {
+      heartbeatMs: options.heartbeatMs ?? options.locks?.internals.heartbeatMs,
+      permits: options.permits,
+      expiry: options.expiry,
+    },
     1,
     options.leaseMs ?? Number.POSITIVE_INFINITY,
   );
+  const expiry = options.expiry ?? options.locks?.internals.expiry;
+  if (expiry === "observed" && !((options.waitMs ?? 0) > (options.leaseMs ?? Number.POSITIVE_INFINITY))) {
+    throw new LockOptionsError(
+      `${caller}: expiry 'observed' needs leaseMs and a longer waitMs: a crashed run's lease is over only when it was watched`,
+    );
+  }
   if ((options.permits ?? 1) > 1 && (options.onSuccess !== "release" || options.onError === "finish")) {
     throw new LockOptionsError(
       `${caller}: permits and 'finish' contradict each other: a semaphore is never finished, set onSuccess to 'release'`,
@@ -161,26 +172,28 @@ const answer = async <TEvent>(
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
   const record = refused.record as LockRecord;
-  if (duplicateResponse === undefined) {
-    if (refused instanceof Refused && refused.finished) return locks.replay(refused.finished);
-    locks.reportHeld(record);
-    throw new LockHeldError(record);
+  if (duplicateResponse === undefined && refused instanceof Refused && refused.finished) {
+    return locks.replay(refused.finished);
   }
-  locks.reportHeld(record);
+  if (refused instanceof Refused) locks.reportHeld(record);
+  if (duplicateResponse === undefined) throw new LockHeldError(record);
   return typeof duplicateResponse === "function"
     ? await (duplicateResponse as DuplicateResponse<TEvent>)(record, request)
     : duplicateResponse;
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
-const decide = (onError: DynamoLockOptions["onError"], error: unknown) => {
-  if (typeof onError !== "function") return onError ?? "release";
+const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, error: unknown): Promise<OnError> => {
+  if (typeof onError !== "function") return onError;
   try {
-    return onError(error);
+    const action = await onError(error);
+    const complaint = oneOf("release", "keep", ...(permits > 1 ? [] : ["finish"]))(action);
+    if (!complaint) return action;
+    process.emitWarning(`onError ${complaint}, got ${JSON.stringify(action)}: the key is released`);
   } catch (failure) {
     process.emitWarning(failure instanceof Error ? failure : String(failure));
-    return "release";
   }
+  return "release";
 };
 
 interface Execution {
@@ -222,6 +235,11 @@ const acquisitionOf = (options: DynamoLockOptions, { remainingMs, durableArn }: 
   if (leaseMs === undefined && durableArn !== undefined) {
     throw new LockOptionsError(
       "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
+    );
+  }
+  if ((permits ?? 1) > 1 && durableArn !== undefined) {
+    throw new LockOptionsError(
+      "permits and a durable execution contradict each other: it could not find its own again",
     );
   }
   const leftMs = remainingMs?.() ?? Number.POSITIVE_INFINITY;

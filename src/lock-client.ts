@@ -62,7 +62,7 @@ export class Refused {
   get finished(): LockRecord | undefined {
     const [first] = this.records;
     const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
-    if (!one || this.records.length < this.#keys) return undefined;
+    if (!one || this.records.length < this.#keys || (first?.keyCount ?? 1) !== this.#keys) return undefined;
     return this.records.find(({ result }) => result) ?? first;
   }
 }
@@ -81,7 +81,8 @@ export class LockClient {
   readonly #held = new Set<Lock>();
   readonly #client: DynamoDBClient;
   readonly #layout: TableLayout;
-  #closed = false;
+  readonly #acquiring = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
 
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}, /** @internal */ store?: Store) {
@@ -97,6 +98,7 @@ export class LockClient {
       rememberMs: options.rememberMs ?? DEFAULTS.rememberMs,
       settled: (lock) => this.#held.delete(lock),
     };
+    checkAcquisition("LockClient", { heartbeatMs: options.heartbeatMs }, 1, options.leaseMs ?? DEFAULTS.leaseMs);
     this.#options = options;
     this.#owner = options.owner ?? randomUUID();
   }
@@ -221,7 +223,8 @@ export class LockClient {
    * @throws AggregateError of the releases that failed
    */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort(new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one"));
+    await Promise.allSettled(this.#acquiring); // they end by the signal, and give back what they took
     const outcomes = await Promise.allSettled([...this.#held].map((lock) => lock.releaseAll()));
     if (!this.#options.client) this.#client.destroy();
     const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
@@ -231,21 +234,15 @@ export class LockClient {
 
   /** @internal The lock, or what stands in its way. */
   async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
-    if (this.#closed) throw closed();
+    this.#closing.signal.throwIfAborted();
     const { clock, report, store } = this.#host;
     const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
     checkAcquisition(caller, { ...options, heartbeatMs }, keys.length, leaseMs);
-    if (permits > 1 && leaseMs > this.#layout.retentionMs) {
-      const { retentionMs } = this.#layout; // a shorter lease that is taken later moves the item's TTL forward
-      throw new LockOptionsError(
-        `${caller}: leaseMs of a semaphore must be at most retentionMs: ${retentionMs}, got ${leaseMs}`,
-      );
-    }
     if (options.reentrant) {
-      const held = this.#heldBy(owner, keys);
-      if (held?.reenter()) return held;
+      const held = this.#reentered(owner, keys);
+      if (held) return held;
     }
     const wanted: Wanted = {
       keys,
@@ -256,19 +253,24 @@ export class LockClient {
       permits,
       waitMs,
       backoff: options.backoff ?? DEFAULTS.backoff,
-      signal,
+      signal: signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal,
       data: encodeData(options.data),
       force,
       execution,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
     const random = this.#options.random ?? Math.random;
-    const reply = await this.#withTable(() => acquire({ store, clock, random, report }, wanted));
-    if (!reply.acquired) return new Refused(reply, keys);
-    const lock = this.#hold(wanted, reply, options);
-    if (!this.#closed) return lock;
-    await lock[Symbol.asyncDispose](); // closed while this one waited
-    throw closed();
+    const acquiring = this.#withTable(() => acquire({ store, clock, random, report }, wanted));
+    this.#acquiring.add(acquiring);
+    try {
+      const reply = await acquiring;
+      return reply.acquired ? this.#hold(wanted, reply, options) : new Refused(reply, keys);
+    } catch (error) {
+      if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
+      throw error;
+    } finally {
+      this.#acquiring.delete(acquiring);
+    }
   }
 
   /** @internal */
@@ -287,7 +289,7 @@ export class LockClient {
 
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions): Lock {
     const { keys, owner, token, data } = wanted;
-    const { before, slot, ...lease } = acquisition;
+    const { before, slot, data: stored, ...lease } = acquisition;
     const leaseMs = lease.expiresAt - lease.acquiredAt;
     const {
       heartbeatMs = this.#options.heartbeatMs ?? Math.ceil(leaseMs / 3),
@@ -303,7 +305,7 @@ export class LockClient {
         token,
         slot,
         previous: before?.status === "IN_PROGRESS" ? before : undefined,
-        data: data === undefined ? before?.data : options.data,
+        data: data === undefined ? stored : options.data,
         heartbeatMs: heartbeatMs || 0,
         safeMs,
         onExpiring,
@@ -322,9 +324,10 @@ export class LockClient {
     return lock;
   }
 
-  /** A lock of this client on the same keys for the same owner. */
-  #heldBy(owner: string, keys: Keys): Lock | undefined {
-    return [...this.#held].find((lock) => lock.owner === owner && String(lock.keys) === String(keys));
+  /** A lock of this client on the same keys for the same owner, with one more hold on it. */
+  #reentered(owner: string, keys: Keys): Lock | undefined {
+    const same = JSON.stringify(keys);
+    return [...this.#held].find((lock) => lock.owner === owner && JSON.stringify(lock.keys) === same && lock.reenter());
   }
 
   async #limited<T>(lock: Lock, worked: Promise<T>, timeoutMs: number): Promise<T> {
@@ -334,7 +337,8 @@ export class LockClient {
         const error = new LockTimeoutError(
           `The work under lock ${JSON.stringify(lock.key)} took more than ${timeoutMs} ms`,
         );
-        lock.abandon("timeout", error);
+        // Another hold on the same lock goes on.
+        if (!lock.isShared) lock.abandon("timeout", error);
         reject(error);
       });
     });
@@ -381,14 +385,13 @@ export class LockClient {
   get internals(): LockInternals {
     const { store, clock, report } = this.#host;
     const { namespace, random = Math.random } = this.#options;
-    return { store, clock, report, random, namespace, clockSkewMs: this.#clockSkewMs };
+    const { heartbeatMs, expiry } = this.#options;
+    return { store, clock, report, random, namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs };
   }
 }
 
 const isCausedBy = (error: unknown, name: string): boolean =>
   error instanceof Error && (error.name === name || isCausedBy(error.cause, name));
-
-const closed = () => new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one");
 
 /** How the key came to be ours, and whether that was at somebody's expense. */
 const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: LockRecord | undefined, now: number) => {

@@ -5,7 +5,7 @@ import { type AboutLock, callSafely, type KeptReason, type LockEventListener } f
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
 import type { EncodedResult, LockRecord, StoredFailure } from "./record.ts";
-import type { Settlement } from "./requests.ts";
+import type { Hold, Settlement } from "./requests.ts";
 import { encodeData, toStorable } from "./result.ts";
 import type { Store } from "./store.ts";
 
@@ -87,7 +87,7 @@ export class Lock implements AsyncDisposable {
   readonly data: unknown;
 
   readonly #host: LockHost;
-  readonly #hold: { readonly token: string; readonly slot: number | undefined };
+  readonly #hold: Hold;
   readonly #onLost: Holding["onLost"];
   readonly #abort = new AbortController();
   readonly #startedAt: number;
@@ -98,6 +98,12 @@ export class Lock implements AsyncDisposable {
   #lostReason: LockLostReason = "released";
   #inFlight: Promise<unknown> = Promise.resolve();
   #holds = 1;
+  /** A finish or release was asked for: nobody may re-enter. */
+  #settling = false;
+  /** A finish or release whose fate is unknown: whether the lease was held when it was sent. */
+  #unknown: { readonly held: boolean } | undefined;
+  /** Ends of the lease that the record may have: more than one after a renewal whose fate is unknown. */
+  #ends: readonly number[];
 
   /** @internal */
   constructor(holding: Holding, host: LockHost) {
@@ -114,6 +120,7 @@ export class Lock implements AsyncDisposable {
     this.#startedAt = holding.startedAt;
     const { acquiredAt, expiresAt, startedAt, onExpiring } = holding;
     this.#lease = { ms: expiresAt - acquiredAt, since: startedAt, expiresAt };
+    this.#ends = [expiresAt];
     this.#watch = new LeaseWatch(
       {
         clock: host.clock,
@@ -140,7 +147,7 @@ export class Lock implements AsyncDisposable {
   get remainingMs(): number {
     const { ms, since, expiresAt } = this.#lease;
     const { clock } = this.#host;
-    return Math.max(0, Math.min(expiresAt - clock.now(), ms - (clock.monotonic() - since)));
+    return Math.max(0, Math.floor(Math.min(expiresAt - clock.now(), ms - (clock.monotonic() - since))));
   }
 
   /** Since the acquisition began, in ms. */
@@ -150,7 +157,11 @@ export class Lock implements AsyncDisposable {
 
   get status(): LockHandleStatus {
     if (this.#settled) return this.#settled;
-    return this.#abort.signal.aborted || this.remainingMs === 0 ? "expired" : "held";
+    return this.#isOver ? "expired" : "held";
+  }
+
+  get #isOver(): boolean {
+    return this.#abort.signal.aborted || this.remainingMs === 0;
   }
 
   /** Aborted when the lock is lost or its lease over: `signal.reason` is then a `LockLostError`. */
@@ -162,7 +173,7 @@ export class Lock implements AsyncDisposable {
    * Prolongs the lease to `ms` from now.
    *
    * @throws LockLostError if the lease is over, or another run has taken the key over.
-   * @throws LockError if DynamoDB could not be reached: the lease is as it was.
+   * @throws LockError if DynamoDB could not be reached: the lease is as it was, or shorter if it was to be shortened.
    */
   async extend(ms: number): Promise<void> {
     const complaint = milliseconds(1)(ms);
@@ -177,24 +188,27 @@ export class Lock implements AsyncDisposable {
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again.
    */
-  finish(options: FinishOptions = {}): Promise<void> {
-    return this.#serialize(async () => {
-      checkOptions("finish", options, {
-        result: anything,
-        error: anything,
-        rememberMs: milliseconds(1),
-        data: anything,
-      });
+  async finish(options: FinishOptions = {}): Promise<void> {
+    checkOptions("finish", options, finishChecks);
+    if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
+    const { rememberMs = this.#host.rememberMs, error } = options;
+    const data = encodeData(options.data);
+    this.#settling = true;
+    await this.#serialize(async () => {
       if (this.#settled === "finished") return;
-      if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-      const { rememberMs = this.#host.rememberMs, error } = options;
-      const data = encodeData(options.data);
       if ("error" in options) {
         await this.#settle({ status: "FINISHED", rememberMs, failure: toFailure(error), data });
         return;
       }
+      const finished = { status: "FINISHED", rememberMs, data } as const;
       const result = "result" in options ? this.#encode(options.result) : undefined;
-      await this.#settle({ status: "FINISHED", rememberMs, data, ...(result && { result }) });
+      if (!result) return this.#settle(finished);
+      await this.#settle({ ...finished, result }).catch(async (failure: unknown) => {
+        // It fits in an item, but not beside the key and the data of this one.
+        if (!isTooLarge(failure)) throw failure;
+        this.#reportNotStored("it does not fit in the item beside the rest of the record");
+        await this.#settle(finished);
+      });
     });
   }
 
@@ -205,12 +219,17 @@ export class Lock implements AsyncDisposable {
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again, or let the lease end.
    */
-  release(options: ReleaseOptions = {}): Promise<void> {
-    return this.#serialize(async () => {
-      checkOptions("release", options, { data: anything });
-      if (this.#settled === "finished" || this.#settled === "released") return;
-      if (this.#holds > 1) this.#holds--;
-      else await this.#settle({ status: "RELEASED", data: encodeData(options.data) });
+  async release(options: ReleaseOptions = {}): Promise<void> {
+    checkOptions("release", options, { data: anything });
+    const data = encodeData(options.data);
+    if (this.#holds > 1) {
+      this.#holds--;
+      return;
+    }
+    this.#settling = true;
+    await this.#serialize(async () => {
+      if (this.#settled !== "finished" && this.#settled !== "released")
+        await this.#settle({ status: "RELEASED", data });
     });
   }
 
@@ -225,11 +244,16 @@ export class Lock implements AsyncDisposable {
     return this.release();
   }
 
-  /** @internal One more hold for the same owner; false if the lock is not held any more. */
+  /** @internal One more hold for the same owner; false if the lock is not held any more, or about to end. */
   reenter(): boolean {
-    if (this.status !== "held") return false;
+    if (this.#settling || this.#hold.slot !== undefined || this.status !== "held") return false;
     this.#holds++;
     return true;
+  }
+
+  /** @internal Whether somebody else holds it through this handle. */
+  get isShared(): boolean {
+    return this.#holds > 1;
   }
 
   /** @internal Leaves the key to its lease, because its work may still be running: `reason` aborts the signal. */
@@ -240,9 +264,16 @@ export class Lock implements AsyncDisposable {
     if (reason) this.#abort.abort(reason);
   }
 
-  /** Writes are one at a time: a release that follows a renewal or a finish in flight sees how that one ended. */
+  /**
+   * Writes are one at a time: a release that follows a renewal or a finish in flight sees how that one ended. Once the
+   * lease is over, nothing waits any more for a request that may hang.
+   */
   #serialize<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.#inFlight.then(work);
+    const { signal } = this;
+    const over = signal.aborted
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    const next = Promise.race([this.#inFlight, over]).then(work);
     this.#inFlight = next.catch(() => {});
     return next;
   }
@@ -250,31 +281,51 @@ export class Lock implements AsyncDisposable {
   #renew(ms: number): Promise<void> {
     return this.#serialize(async () => {
       if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
-      if (this.status === "expired") throw this.#lose("expired");
+      if (this.#isOver) throw this.#lose("expired");
       const { clock, store, report } = this.#host;
-      const [now, since] = [clock.now(), clock.monotonic()];
-      const reply = await this.#reported("renew", () => store.renew(this.keys, this.#hold, ms));
+      const lease = { ms, since: clock.monotonic(), expiresAt: clock.now() + ms };
+      // Another end than every one before, also when the wall clock stands still: watchers must see the renewal.
+      while (this.#ends.includes(lease.expiresAt)) lease.expiresAt++;
+      const ends = this.#ends;
+      this.#ends = [...ends, lease.expiresAt];
+      // A shorter lease holds for us from now on, whether or not we hear that it was written.
+      if (lease.since + ms < this.#lease.since + this.#lease.ms) this.#takeLease(lease);
+      const reply = await this.#reported("renew", () => store.renew(this.keys, this.#hold, lease, ends));
       if (!reply.done) throw this.#lose(reply.reason, reply.key);
-      if (this.#abort.signal.aborted) return; // the reply came after the lease that it was to prolong
-      this.#lease = { ms, since, expiresAt: now + ms };
-      this.#watch.renewed();
+      this.#ends = [lease.expiresAt];
+      // The reply came after the end of the lease that it was to prolong.
+      if (this.#isOver) throw this.#lose("expired");
+      this.#takeLease(lease);
       report({ type: "renewed", expiresAt: this.expiresAt, ...this.#about() });
     });
+  }
+
+  #takeLease(lease: { readonly ms: number; readonly since: number; readonly expiresAt: number }): void {
+    this.#lease = lease;
+    this.#watch.renewed();
   }
 
   async #settle(settlement: Settlement): Promise<void> {
     if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
     const { store, report } = this.#host;
     const finishing = settlement.status === "FINISHED";
-    this.#watch.stop(); // also if the write fails: a lock that nobody holds any more must not be renewed for ever
+    const held = this.#unknown?.held ?? this.status === "held";
+    this.#watch.stop();
     const reply = await this.#reported(finishing ? "finish" : "release", () =>
       store.settle(this.keys, this.#hold, settlement),
-    );
+    ).catch((error: unknown) => {
+      // It may have applied: from here on nobody may count on the lock, and nothing renews it.
+      this.#unknown = { held };
+      this.#abort.abort(new LockLostError(this.key, "unreachable"));
+      throw error;
+    });
     this.#host.settled(this);
-    if (!reply.done) throw this.#lose(reply.reason, reply.key);
-    this.#settled = reply.status === "FINISHED" ? "finished" : "released";
+    // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
+    const freedBefore = !reply.done && !finishing && held && (this.#unknown !== undefined || reply.retried);
+    if (!reply.done && !freedBefore) throw this.#lose(reply.reason, reply.key);
+    this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
     // An earlier release applied though its reply was lost: too late to finish.
-    if (finishing && reply.status === "RELEASED") throw new LockLostError(this.key, "released");
+    if (finishing && this.#settled === "released") throw new LockLostError(this.key, "released");
     report(
       this.#settled === "released"
         ? { type: "released", ...this.#about() }
@@ -302,6 +353,7 @@ export class Lock implements AsyncDisposable {
     if (provenKey !== undefined) {
       this.#settled = "lost";
       this.#lostReason = reason;
+      this.#host.settled(this);
     }
     if (known && provenKey === undefined) return error;
     this.#host.report({ type: "lost", reason, ...this.#about() });
@@ -313,8 +365,12 @@ export class Lock implements AsyncDisposable {
   #encode(value: unknown): EncodedResult | undefined {
     const storable = toStorable(value);
     if ("json" in storable) return storable;
-    this.#host.report({ type: "response-not-stored", reason: storable.reason, ...this.#about() });
+    this.#reportNotStored(storable.reason);
     return undefined;
+  }
+
+  #reportNotStored(reason: string): void {
+    this.#host.report({ type: "response-not-stored", reason, ...this.#about() });
   }
 
   #about(): AboutLock {
@@ -323,13 +379,20 @@ export class Lock implements AsyncDisposable {
   }
 }
 
+const finishChecks = { result: anything, error: anything, rememberMs: milliseconds(1), data: anything };
+
+const isTooLarge = (error: unknown): boolean => {
+  const { name, message } = Object(Object(error).cause) as { name?: unknown; message?: unknown };
+  return name === "ValidationException" && /item size/i.test(String(message));
+};
+
 /** Enough of an error message for its reader, in a record that has to stay small. */
 const MAX_MESSAGE_LENGTH = 500;
 
 const toFailure = (error: unknown): StoredFailure => {
   const { name, message, statusCode } = Object(error) as Record<string, unknown>;
   return {
-    name: typeof name === "string" ? name : "Error",
+    name: typeof name === "string" ? name.slice(0, MAX_MESSAGE_LENGTH) : "Error",
     message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
     ...(typeof statusCode === "number" && { statusCode }),
   };

@@ -5,6 +5,7 @@ import { type LockLostError, LockOptionsError } from "./errors.ts";
 import type { LockEventListener, LockLogger } from "./events.ts";
 import type { Lock } from "./lock.ts";
 import { ATTRIBUTES } from "./record.ts";
+import { MAX_SEMAPHORE_LEASE_MS } from "./requests.ts";
 import type { Backoff } from "./wait.ts";
 
 export interface LockClientOptions {
@@ -97,7 +98,7 @@ export interface TryAcquireOptions {
   /** Overrides the client's. */
   readonly expiry?: "clock" | "observed" | undefined;
   /**
-   * How many may hold the key at once, up to 1,000. More than one make it a semaphore, which can't be finished.
+   * How many may hold the key at once, up to 100. More than one make it a semaphore, which can't be finished.
    * @default 1
    */
   readonly permits?: number | undefined;
@@ -210,7 +211,8 @@ export const clientChecks: Record<string, Check> = {
   random: ofType("function"),
 };
 
-const MAX_PERMITS = 1_000;
+/** More would not fit into one expression when a semaphore becomes a plain key again. */
+const MAX_PERMITS = 100;
 
 export const tryAcquireChecks = {
   leaseMs: sharedChecks.leaseMs,
@@ -242,6 +244,11 @@ export const onceChecks = { ...finishable, rememberMs: sharedChecks.rememberMs, 
 /** What a set of options contradicts in itself, whoever takes them. */
 export const checkAcquisition = (caller: string, options: AcquireOptions, keys: number, leaseMs: number): void => {
   const { heartbeatMs, permits = 1, safeMs } = options;
+  if (permits > 1 && leaseMs > MAX_SEMAPHORE_LEASE_MS && leaseMs < Number.POSITIVE_INFINITY) {
+    throw new LockOptionsError(
+      `${caller}: leaseMs of a semaphore must be at most ${MAX_SEMAPHORE_LEASE_MS}, got ${leaseMs}`,
+    );
+  }
   if (typeof heartbeatMs === "number" && leaseMs < 2 * heartbeatMs) {
     throw new LockOptionsError(
       `${caller}: heartbeatMs must be at most half of the lease, so that one may fail: ${leaseMs / 2}, got ${heartbeatMs}`,

@@ -57,6 +57,8 @@ export interface LockRecord {
   readonly data?: unknown;
   /** ARN of the durable execution that took it. */
   readonly execution?: string;
+  /** How many keys were taken together, if more than one. */
+  readonly keyCount?: number;
   /** Of a semaphore: how many may hold it. The fields above are those of the latest to take it. */
   readonly permits?: number;
   /** Of a semaphore: every slot that was ever taken, by number. */
@@ -82,6 +84,7 @@ export const ATTRIBUTES = {
   data: "data",
   permits: "permits",
   execution: "execution",
+  keyCount: "key_count",
 } as const;
 
 /** Where a semaphore keeps the holder of a slot, and its fencing token, which only a top-level attribute can be given. */
@@ -104,6 +107,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
     const failure = item[ATTRIBUTES.failure]?.S;
     const data = item[ATTRIBUTES.data]?.S;
     const execution = item[ATTRIBUTES.execution]?.S;
+    const keyCount = toNumber(item[ATTRIBUTES.keyCount]);
     return {
       key,
       status,
@@ -113,6 +117,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
       ...(result && { result }),
       ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
       ...(execution !== undefined && { execution }),
+      ...(keyCount !== undefined && { keyCount }),
       ...(data !== undefined && { data: JSON.parse(data) as unknown }),
       ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),
     };
@@ -128,7 +133,7 @@ const toLease = (attributes: Item) => {
   const expiresAt = toNumber(attributes[ATTRIBUTES.expiresAt]);
   const acquiredAt = toNumber(attributes[ATTRIBUTES.acquiredAt]);
   if (owner === undefined || token === undefined) return undefined;
-  if (leaseMs === undefined || expiresAt === undefined || acquiredAt === undefined) return undefined;
+  if (!leaseMs || leaseMs < 0 || expiresAt === undefined || acquiredAt === undefined) return undefined;
   return { owner, token, leaseMs, expiresAt, acquiredAt };
 };
 

@@ -49,7 +49,9 @@ export interface Claim {
   /** Don't let a lease end by the clock, only by `watched`. */
   readonly observedOnly?: boolean | undefined;
   /** A lease that the claimant has watched unchanged for its length: it is over, if it is still the same. */
-  readonly watched?: { readonly token: string; readonly expiresAt: number } | undefined;
+  readonly watched?: { readonly token: string; readonly expiresAt: number; readonly leaseMs: number } | undefined;
+  /** How many keys are taken together. */
+  readonly keyCount?: number | undefined;
   /** Set the fencing token to this, which the record's must be below: one token for several keys. */
   readonly fence?: number | undefined;
   /** Take the key from a semaphore, if nobody has acquired since it was seen at this fencing token with these slots. */
@@ -121,9 +123,17 @@ export const keyOf = (layout: TableLayout, key: string): Item => {
 };
 
 /** TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html); ms would never expire. */
-export const ttlAfter = (layout: TableLayout, epochMs: number) => ({
-  N: String(Math.ceil((epochMs + layout.retentionMs) / 1000)),
-});
+export const ttlAfter = (
+  layout: TableLayout,
+  epochMs: number,
+  { slot }: { readonly slot?: number | undefined } = {},
+) => {
+  const retentionMs = slot === undefined ? layout.retentionMs : Math.max(layout.retentionMs, MAX_SEMAPHORE_LEASE_MS);
+  return { N: String(Math.ceil((epochMs + retentionMs) / 1000)) };
+};
+
+/** A semaphore's item must outlive all its holders, whoever wrote to it last. */
+export const MAX_SEMAPHORE_LEASE_MS = 30 * 24 * 3_600_000;
 
 export const number = (value: number) => ({ N: String(value) });
 export const string = (value: string) => ({ S: value });
@@ -139,7 +149,8 @@ export const STATES = {
 
 /** An item that we wrote: the type checks keep what something else wrote from being overwritten. */
 const OURS =
-  "attribute_type(#token, :string) AND attribute_type(#fence, :number) AND attribute_type(#expiresAt, :number)";
+  // A request that comes late must not take the key for an acquisition that has ended: its token is there already.
+  "#token <> :token AND attribute_type(#token, :string) AND attribute_type(#fence, :number) AND attribute_type(#expiresAt, :number)";
 
 const claimValues = (layout: TableLayout, claim: Claim, now: number) => ({
   ...STATES,
@@ -173,7 +184,8 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
     claim.observedOnly
       ? "#status = :released OR (#status = :finished AND #expiresAt <= :expired)"
       : "#status IN (:inProgress, :finished, :released) AND #expiresAt <= :expired",
-    watched && "(#status = :inProgress AND #token = :watchedToken AND #expiresAt = :watchedExpiresAt)",
+    watched &&
+      "(#status = :inProgress AND #token = :watchedToken AND #expiresAt = :watchedExpiresAt AND #leaseMs = :watchedLeaseMs)",
     claim.execution && "(#status = :inProgress AND #execution = :execution)",
     vacant && "(#status = :semaphore AND #fence = :vacantFence)",
   ].filter(Boolean);
@@ -183,14 +195,19 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
   const set =
     `SET #status = :inProgress, ${CLAIMED}, #fence = ${claim.fence === undefined ? NEXT_FENCE : ":fence"}` +
     (claim.execution === undefined ? "" : ", #execution = :execution") +
+    (claim.keyCount === undefined ? "" : ", #keyCount = :keyCount") +
     (claim.data === undefined ? "" : ", #data = :data");
-  const stale = ["#result", "#failure", "#permits", ...(claim.execution === undefined ? ["#execution"] : []), ...slots];
+  const stale = ["#result", "#failure", "#permits", ...slots];
+  if (claim.execution === undefined) stale.push("#execution");
+  if (claim.keyCount === undefined) stale.push("#keyCount");
   return update(layout, claim.key, condition, `${set} REMOVE ${stale.join(", ")}`, {
     ...claimValues(layout, claim, now),
     ":fence": claim.fence === undefined ? undefined : number(claim.fence),
+    ":keyCount": claim.keyCount === undefined ? undefined : number(claim.keyCount),
     ":execution": claim.execution === undefined ? undefined : string(claim.execution),
     ":watchedToken": watched && string(watched.token),
     ":watchedExpiresAt": watched && number(watched.expiresAt),
+    ":watchedLeaseMs": watched && number(watched.leaseMs),
     ":vacantFence": vacant && number(vacant.fencingToken),
   });
 };
@@ -215,7 +232,7 @@ export const acquireSlotRequest = (
 ): ConditionalUpdate => {
   const slotFree = "(attribute_not_exists(#slot) OR #slot.#expiresAt <= :expired)";
   const condition = seen
-    ? `#fence = :seenFence AND (#status = :semaphore AND ${slotFree} OR #status <> :semaphore AND #expiresAt <= :expired)`
+    ? `#fence = :seenFence AND #token <> :token AND (#status = :semaphore AND ${slotFree} OR #status <> :semaphore AND #expiresAt <= :expired)`
     : `attribute_not_exists(#key) OR (${OURS} AND #status = :semaphore AND #permits = :permits AND ${slotFree})`;
   const set =
     `SET #status = :semaphore, ${CLAIMED}, #fence = ${NEXT_FENCE}, #slotFence = ${NEXT_FENCE}, #slot = :slot` +
@@ -224,6 +241,7 @@ export const acquireSlotRequest = (
   const all = {
     ...claimValues(layout, claim, now),
     ":permits": number(permits),
+    ":ttl": ttlAfter(layout, now + claim.leaseMs, { slot }),
     ":seenFence": seen && number(seen.fencingToken),
   };
   const holder: Item = {
@@ -250,19 +268,32 @@ const holdCondition = ({ slot }: Hold) => {
   return `${at}#token = :token AND ${at}#status = :inProgress`;
 };
 
-/** Prolongs the lease: only for the token that holds the key. */
-export const renewRequest = (layout: TableLayout, key: string, hold: Hold, leaseMs: number, now: number) => {
+/**
+ * Prolongs the lease: only for the token that holds the key, and only from an end that its holder knows of, so that an
+ * older renewal that arrives late can't undo a newer one.
+ */
+export const renewRequest = (
+  layout: TableLayout,
+  key: string,
+  hold: Hold,
+  lease: { readonly ms: number; readonly expiresAt: number },
+  knownEnds: readonly number[],
+  now: number,
+) => {
   const at = hold.slot === undefined ? "" : "#slot.";
+  const ends = Object.fromEntries(knownEnds.map((end, index) => [`:end${index}`, number(end)]));
+  const condition = `${holdCondition(hold)} AND ${at}#expiresAt IN (${Object.keys(ends).join(", ")})`;
   const set = `SET ${at}#leaseMs = :leaseMs, ${at}#expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl`;
   const all = {
     ...STATES,
+    ...ends,
     ":token": string(hold.token),
-    ":leaseMs": number(leaseMs),
-    ":expiresAt": number(now + leaseMs),
+    ":leaseMs": number(lease.ms),
+    ":expiresAt": number(lease.expiresAt),
     ":now": number(now),
-    ":ttl": ttlAfter(layout, now + leaseMs),
+    ":ttl": ttlAfter(layout, lease.expiresAt, hold),
   };
-  return update(layout, key, holdCondition(hold), set, all, hold.slot);
+  return update(layout, key, condition, set, all, hold.slot);
 };
 
 /** Finishes or releases: only for the token that holds the key, and only once. Release keeps the item, for its fence. */
@@ -281,7 +312,7 @@ export const settleRequest = (layout: TableLayout, key: string, hold: Hold, sett
     ":status": string(settlement.status),
     ":expiresAt": number(finished ? overAt : 0),
     ":now": number(now),
-    ":ttl": ttlAfter(layout, overAt),
+    ":ttl": ttlAfter(layout, overAt, hold),
     ":result": finished?.result && encodeResult(finished.result),
     ":failure": finished?.failure && string(JSON.stringify(finished.failure)),
     ":data": settlement.data === undefined ? undefined : string(settlement.data),

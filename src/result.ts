@@ -42,7 +42,7 @@ const findNonJson = (value: unknown, parents: Set<object>): string | undefined =
   if (typeof value === "number") return Number.isFinite(value) ? undefined : `${value}`;
   if (typeof value !== "object") return value === undefined ? "undefined in an array" : `a ${typeof value}`;
   if (parents.has(value)) return "a circular reference";
-  if (!Array.isArray(value) && !isPlain(value)) return `a ${value.constructor?.name ?? "class instance"}`;
+  if (!isPlain(value)) return `a ${value.constructor?.name ?? "class instance"}`;
   if (typeof (value as { toJSON?: unknown }).toJSON === "function") return "a toJSON method";
 
   parents.add(value);
@@ -57,8 +57,12 @@ const findNonJson = (value: unknown, parents: Set<object>): string | undefined =
   return undefined;
 };
 
+/** Of no class, and as an array without other properties, in any realm: only `Object.prototype` has no prototype itself. */
 const isPlain = (value: object): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  // Object.prototype of any realm is the one prototype that has none itself.
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
+  const parent: unknown = Object.getPrototypeOf(value);
+  if (!Array.isArray(value)) return parent === null || Object.getPrototypeOf(parent) === null;
+  const grandparent: unknown = Object.getPrototypeOf(parent);
+  return (
+    grandparent !== null && Object.getPrototypeOf(grandparent) === null && Object.keys(value).length <= value.length
+  );
 };

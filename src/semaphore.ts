@@ -23,6 +23,10 @@ export const acquirePermit = async (
   let reply = await store.acquireSlot(claim, { slot: Math.floor(random() * permits), permits });
   for (let attempt = 1; attempt < MAX_ATTEMPTS && !reply.acquired; attempt++) {
     const { record } = reply;
+    if (!record) {
+      reply = await store.acquireSlot(claim, { slot: 0, permits }); // TTL has just deleted it
+      continue;
+    }
     const now = clock.now();
     if (untilOver(record, now, claim.clockSkewMs, permits) > 0) return reply;
     const live = liveHolders(record, now, claim.clockSkewMs);

@@ -19,7 +19,7 @@ import {
 import type { Clock } from "./clock.ts";
 import { LockError, LockTableError } from "./errors.ts";
 import type { Keys } from "./key.ts";
-import { ATTRIBUTES, type Item, itemToRecord, type LockRecord } from "./record.ts";
+import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
   acquireRequest,
   acquireSlotRequest,
@@ -44,11 +44,14 @@ export interface Acquired {
   readonly slot?: number;
   /** The record as it was before, where the request could bring it. */
   readonly before?: LockRecord | undefined;
+  /** The application's data that stands in the record. */
+  readonly data?: unknown;
 }
 
 export interface Refused {
   readonly acquired: false;
-  readonly record: LockRecord;
+  /** `undefined` if it is gone since it was last seen. */
+  readonly record: LockRecord | undefined;
 }
 
 export type AcquireReply = Acquired | Refused;
@@ -56,7 +59,19 @@ export type AcquireReply = Acquired | Refused;
 /** `done`: the record is as asked for, with our token. Otherwise it is not ours any more, and nothing was written. */
 export type HoldReply =
   | { readonly done: true; readonly status: "IN_PROGRESS" | "FINISHED" | "RELEASED" }
-  | { readonly done: false; readonly key: string; readonly reason: "stolen" | "expired" };
+  | {
+      readonly done: false;
+      readonly key: string;
+      readonly reason: "stolen" | "expired";
+      /** The SDK sent it more than once, so an earlier attempt may have applied. */
+      readonly retried: boolean;
+    };
+
+/** `expiresAt`: epoch ms. */
+export interface Lease {
+  readonly ms: number;
+  readonly expiresAt: number;
+}
 
 export interface Store {
   acquire(claim: Claim): Promise<AcquireReply>;
@@ -64,7 +79,7 @@ export interface Store {
     claims: readonly Claim[],
   ): Promise<Acquired | { readonly acquired: false; readonly records: LockRecord[] }>;
   acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply>;
-  renew(keys: Keys, hold: Hold, leaseMs: number): Promise<HoldReply>;
+  renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply>;
   settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply>;
   read(key: string, options?: { consistent?: boolean }): Promise<LockRecord | undefined>;
   /** Records, strongly consistent, and the keys that DynamoDB left unread. Of at most 100 keys, none twice. */
@@ -96,13 +111,13 @@ export class DynamoStore implements Store {
   async acquire(claim: Claim): Promise<AcquireReply> {
     const now = this.#clock.now();
     const reply = await this.#update(acquireRequest(this.#layout, claim, now));
-    return this.#acquireReply(reply, claim, now);
+    return this.#acquireReply(reply, claim, now, claim.vacant !== undefined);
   }
 
   async acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply> {
     const now = this.#clock.now();
     const reply = await this.#update(acquireSlotRequest(this.#layout, claim, slotClaim, now));
-    const acquired = this.#acquireReply(reply, claim, now);
+    const acquired = this.#acquireReply(reply, claim, now, slotClaim.seen !== undefined);
     return acquired.acquired ? { slot: slotClaim.slot, ...acquired } : acquired;
   }
 
@@ -118,14 +133,14 @@ export class DynamoStore implements Store {
     });
     const [first] = records;
     // Our own token everywhere: an earlier transaction of this acquisition applied, and its reply was lost.
-    return first && records.length === claims.length && records.every((record) => record.token === token)
-      ? ({ ...first, acquired: true } as const)
-      : ({ acquired: false, records } as const);
+    const ours = records.length === claims.length && records.every((record) => recognise(record, token));
+    return (ours && first && recognise(first, token)) || ({ acquired: false, records } as const);
   }
 
-  renew(keys: Keys, hold: Hold, leaseMs: number): Promise<HoldReply> {
+  renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply> {
     const now = this.#clock.now();
-    return this.#write(keys, hold, "IN_PROGRESS", (key) => renewRequest(this.#layout, key, hold, leaseMs, now));
+    const request = (key: string) => renewRequest(this.#layout, key, hold, lease, knownEnds, now);
+    return this.#write(keys, hold, "IN_PROGRESS", request, lease.expiresAt);
   }
 
   async settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply> {
@@ -198,64 +213,80 @@ export class DynamoStore implements Store {
     return { released: false, record: reply.item && this.#parse(reply.item, seen.key) };
   }
 
-  #acquireReply(reply: UpdateReply, claim: Claim, now: number): AcquireReply {
+  /** `seen`: the request is about a record that was there. */
+  #acquireReply(reply: UpdateReply, claim: Claim, now: number, seen: boolean): AcquireReply {
     const { item } = reply;
     if (reply.applied) {
+      const before = item && itemToRecord(item, this.#layout.keyAttribute);
       return {
         acquired: true,
         fencingToken: Number(item?.[ATTRIBUTES.fence]?.N ?? now) + 1,
         acquiredAt: now,
         expiresAt: now + claim.leaseMs,
-        before: item && itemToRecord(item, this.#layout.keyAttribute),
+        before,
+        data: before?.data,
       };
     }
+    if (!item && seen) return { acquired: false, record: undefined };
     const record = this.#parse(item, claim.key);
-    // Our own token: the write applied, its reply was lost, and the SDK's retry was refused by it.
-    const ours = [record, ...(record.holders ?? [])].find(({ token }) => token === claim.token);
-    if (!ours) return { acquired: false, record };
-    const slot = record.holders?.find(({ token }) => token === claim.token);
-    const { fencingToken, acquiredAt, expiresAt } = slot ?? record;
-    return { acquired: true, fencingToken, acquiredAt, expiresAt, ...(slot && { slot: slot.slot }) };
+    return recognise(record, claim.token) ?? { acquired: false, record };
   }
 
-  /** A later write of a holder, to one key or in one transaction to several. */
+  /** A later write of a holder, to one key or in one transaction to several. `end`: of the lease that it asks for. */
   async #write(
     keys: Keys,
     hold: Hold,
     status: "IN_PROGRESS" | "FINISHED" | "RELEASED",
     request: (key: string) => ConditionalUpdate,
+    end?: number,
   ): Promise<HoldReply> {
     if (keys.length === 1) {
       const reply = await this.#update(request(keys[0]));
-      return reply.applied ? { done: true, status } : this.#holdReply(keys[0], hold, reply.item);
+      return reply.applied ? { done: true, status } : this.#holdReply(keys[0], hold, reply.item, reply.retried, end);
     }
     const reply = await this.#transact(keys.map(request));
     if (reply.applied) return { done: true, status };
     const replies = keys.flatMap((key, index) => {
       const { refused, item } = reply.reasons[index] ?? {};
-      return refused ? [this.#holdReply(key, hold, item)] : [];
+      return refused ? [this.#holdReply(key, hold, item, reply.retried, end)] : [];
     });
     return replies.find(({ done }) => !done) ?? (replies[0] as HoldReply);
   }
 
-  /** Our own token in a settled state: this write, or one before it, applied and its reply was lost. */
-  #holdReply(key: string, hold: Hold, item: Item | undefined): HoldReply {
-    const at = hold.slot === undefined ? item : item?.[`slot_${hold.slot}`]?.M;
+  /** Our own token, settled or with the end that was asked for: this write, or one before it, applied and its reply was lost. */
+  #holdReply(key: string, hold: Hold, item: Item | undefined, retried: boolean, end: number | undefined): HoldReply {
+    const at = hold.slot === undefined ? item : item?.[slotAttribute(hold.slot)]?.M;
     const status = at?.[ATTRIBUTES.status]?.S;
     const ours = at?.[ATTRIBUTES.token]?.S === hold.token;
-    if (ours && (status === "FINISHED" || status === "RELEASED")) return { done: true, status };
-    return { done: false, key, reason: item ? "stolen" : "expired" };
+    if (ours && end === undefined && (status === "FINISHED" || status === "RELEASED")) return { done: true, status };
+    if (ours && status === "IN_PROGRESS" && Number(at?.[ATTRIBUTES.expiresAt]?.N) === end)
+      return { done: true, status };
+    return { done: false, key, reason: item ? "stolen" : "expired", retried };
   }
 
   /** A conditional write: applied, with the item as it was before, or refused, with the item as it is. */
   async #update(request: ConditionalUpdate): Promise<UpdateReply> {
     try {
       const command = new UpdateItemCommand({ ...request, ReturnValues: "ALL_OLD" });
-      const { Attributes: item } = await this.#client.send(command);
-      return { applied: true, item };
+      const { Attributes: item } = await this.#unconflicted(() => this.#client.send(command));
+      return { applied: true, item, retried: false };
     } catch (error) {
-      if (isNamed(error, "ConditionalCheckFailedException")) return { applied: false, item: error.Item };
+      if (isNamed(error, "ConditionalCheckFailedException")) {
+        return { applied: false, item: error.Item, retried: wasRetried(error) };
+      }
       throw await this.#translate("UpdateItem", error);
+    }
+  }
+
+  /** A transaction of somebody else on the same items is over in a moment, and no news to the caller. */
+  async #unconflicted<T>(send: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await send();
+      } catch (error) {
+        if (attempt === CONFLICT_ATTEMPTS || !isConflict(error)) throw error;
+        await this.#clock.sleep(Math.random() * CONFLICT_DELAY_MS * 2 ** attempt);
+      }
     }
   }
 
@@ -265,14 +296,14 @@ export class DynamoStore implements Store {
    */
   async #transact(requests: readonly ConditionalUpdate[]): Promise<TransactReply> {
     try {
-      await this.#client.send(
-        new TransactWriteItemsCommand({ TransactItems: requests.map((request) => ({ Update: request })) }),
-      );
+      const TransactItems = requests.map((request) => ({ Update: request }));
+      await this.#unconflicted(() => this.#client.send(new TransactWriteItemsCommand({ TransactItems })));
       return { applied: true };
     } catch (error) {
       const reasons = isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
       const refused = reasons.map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
-      if (refused.some((reason) => reason.refused)) return { applied: false, reasons: refused };
+      if (refused.some((reason) => reason.refused))
+        return { applied: false, reasons: refused, retried: wasRetried(error) };
       throw await this.#translate("TransactWriteItems", error, reasons);
     }
   }
@@ -318,11 +349,16 @@ export class DynamoStore implements Store {
 interface UpdateReply {
   readonly applied: boolean;
   readonly item: Item | undefined;
+  readonly retried: boolean;
 }
 
 type TransactReply =
   | { readonly applied: true }
-  | { readonly applied: false; readonly reasons: { readonly refused: boolean; readonly item: Item | undefined }[] };
+  | {
+      readonly applied: false;
+      readonly reasons: { readonly refused: boolean; readonly item: Item | undefined }[];
+      readonly retried: boolean;
+    };
 
 /** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */
 const KEY_SCHEMA = /key element|number of conditions on the keys|required keys was not given|type mismatch for key/i;
@@ -334,19 +370,55 @@ const isNamed = (
 ): error is Error & { readonly Item?: Item; readonly CancellationReasons?: CancellationReason[] } =>
   error instanceof Error && error.name === name;
 
-const TRANSIENT =
-  /^(ProvisionedThroughputExceeded|Throttling|RequestLimitExceeded|Transaction(Conflict|InProgress|Canceled)|InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout)/;
+const CONFLICT_ATTEMPTS = 5;
+const CONFLICT_DELAY_MS = 10;
 
-/** Whether the same request may succeed a moment later: throttling, a conflict with a transaction, a fault of the network or the server. */
-export const isTransient = (error: unknown): boolean => {
-  const cause = Object(error instanceof LockError && error.code === "LOCK_REQUEST" ? error.cause : undefined);
-  const { name, code, $metadata } = cause as { name?: string; code?: string; $metadata?: { httpStatusCode?: number } };
-  if (TRANSIENT.test(name ?? "")) return name !== "TransactionCanceledException" || isConflict(cause);
-  return ($metadata?.httpStatusCode ?? 0) >= 500 || /^(E[A-Z]+|UND_ERR_\w+)$/.test(code ?? "");
+/** The SDK notes in its errors how often it sent the request. */
+const wasRetried = (error: unknown): boolean =>
+  ((error as { $metadata?: { attempts?: number } }).$metadata?.attempts ?? 1) > 1;
+
+const isConflict = (error: unknown): boolean => {
+  const { name, CancellationReasons = [] } = Object(error) as {
+    name?: string;
+    CancellationReasons?: CancellationReason[];
+  };
+  if (name === "TransactionConflictException" || name === "TransactionInProgressException") return true;
+  const codes = CancellationReasons.map(({ Code }) => Code);
+  return codes.includes("TransactionConflict") && !codes.includes("ConditionalCheckFailed");
 };
 
-const isConflict = ({ CancellationReasons = [] }: { CancellationReasons?: CancellationReason[] }) =>
-  CancellationReasons.some(({ Code }) => /Conflict|ThrottlingError|ProvisionedThroughputExceeded/.test(Code ?? ""));
+const THROTTLED = /^(ProvisionedThroughputExceeded|Throttling|RequestLimitExceeded)/;
+
+/** The AWS error behind one of ours that tells of a failed request. */
+const causeOf = (error: unknown) =>
+  Object(error instanceof LockError && error.code === "LOCK_REQUEST" ? error.cause : undefined) as {
+    name?: string;
+    code?: string;
+    $metadata?: { httpStatusCode?: number };
+    CancellationReasons?: CancellationReason[];
+  };
+
+/** Whether it is not known if the request applied: a fault of the network or the server. */
+export const isUnknown = (error: unknown): boolean => {
+  const { name = "", code = "", $metadata } = causeOf(error);
+  if (/^(InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout)/.test(name)) return true;
+  return ($metadata?.httpStatusCode ?? 0) >= 500 || /^(E[A-Z]+|UND_ERR_\w+)$/.test(code);
+};
+
+/** Whether the same request may succeed a moment later. */
+export const isTransient = (error: unknown): boolean => {
+  const cause = causeOf(error);
+  const throttled = cause.CancellationReasons?.some(({ Code }) => /Throttling|ThroughputExceeded/.test(Code ?? ""));
+  return isUnknown(error) || THROTTLED.test(cause.name ?? "") || throttled === true || isConflict(cause);
+};
+
+/** The acquisition with this token, if the record is its: the write applied, and its reply was lost. */
+export const recognise = (record: LockRecord, token: string): Acquired | undefined => {
+  const slot = record.holders?.find((holder) => holder.token === token && holder.status === "IN_PROGRESS");
+  if (!slot && (record.token !== token || record.status !== "IN_PROGRESS")) return undefined;
+  const { fencingToken, acquiredAt, expiresAt } = slot ?? record;
+  return { acquired: true, fencingToken, acquiredAt, expiresAt, data: record.data, ...(slot && { slot: slot.slot }) };
+};
 
 /** For local work without a table: every key is free, and nothing is sent. */
 export const alwaysFree = (clock: Clock): Store => {

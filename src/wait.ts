@@ -27,21 +27,23 @@ export const untilOver = (record: LockRecord, now: number, clockSkewMs: number, 
   return Math.min(...live.map(({ expiresAt }) => expiresAt)) + clockSkewMs - now;
 };
 
-/** A lease seen unchanged: what an acquisition may claim to have watched. */
+/** A lease as it was seen: what an acquisition may claim to have watched to its end. */
 export interface Sighting {
-  readonly key: string;
   readonly token: string;
   readonly expiresAt: number;
+  readonly leaseMs: number;
+  /** Monotonic. */
+  readonly since: number;
 }
 
 /**
- * Watches a holder without trusting clocks: a lease is over when token and `expires_at` have not changed for its length,
- * by our monotonic clock alone. The holder counts its lease from before the write that we saw, so ours ends later.
+ * Watches holders without trusting clocks: a lease is over when it was seen unchanged for its length, by our monotonic
+ * clock alone. Every renewal changes `expires_at`. The holder counts its lease from before the write that we saw, so ours
+ * ends later.
  */
 export class Watch {
   readonly #clock: Clock;
-  #sighting: Sighting | undefined;
-  #since = 0;
+  readonly #sightings = new Map<string, Sighting>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -52,16 +54,17 @@ export class Watch {
     if (record.status !== "IN_PROGRESS") return Number.POSITIVE_INFINITY;
     const { key, token, expiresAt, leaseMs } = record;
     const now = this.#clock.monotonic();
-    const seen = this.#sighting;
-    if (seen?.key !== key || seen.token !== token || seen.expiresAt !== expiresAt) {
-      this.#sighting = { key, token, expiresAt };
-      this.#since = now;
+    let seen = this.#sightings.get(key);
+    if (seen?.token !== token || seen.expiresAt !== expiresAt || seen.leaseMs !== leaseMs) {
+      seen = { token, expiresAt, leaseMs, since: now };
+      this.#sightings.set(key, seen);
     }
-    return Math.max(0, this.#since + leaseMs - now);
+    return Math.max(0, seen.since + leaseMs - now);
   }
 
-  /** What was last watched, if that is over. */
-  over(record: LockRecord | undefined): Sighting | undefined {
-    return record && this.untilOver(record) === 0 ? this.#sighting : undefined;
+  /** The lease of a key that was watched to its end. */
+  over(key: string): Sighting | undefined {
+    const seen = this.#sightings.get(key);
+    return seen && seen.since + seen.leaseMs <= this.#clock.monotonic() ? seen : undefined;
   }
 }

@@ -22,10 +22,13 @@ const setUp = async (options: AcquireOptions = {}) => {
   const clock = manualClock();
   const { client, sent } = countingClient({ maxAttempts: 1 });
   const network = { cut: false, delay: undefined as Promise<unknown> | undefined };
+  let onTheWay = 0;
+  clock.isIdle = () => onTheWay === 0;
   client.middlewareStack.add(
     (next) => async (args) => {
       if (network.cut) throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
-      const output = await next(args);
+      onTheWay++;
+      const output = await next(args).finally(() => onTheWay--);
       await network.delay;
       return output;
     },

@@ -89,7 +89,7 @@ describe("a connection that hangs", () => {
   let server: Server | undefined;
   afterEach(() => server?.closeAllConnections());
 
-  it("can't eat the invocation: the client we make gives up after three attempts of a second", async () => {
+  it("can't eat the invocation: three attempts of a second, and one to give back what they may have taken", async () => {
     let requests = 0;
     server = createServer(() => requests++).listen(0, "127.0.0.1");
     await new Promise((resolve) => server?.once("listening", resolve));
@@ -103,8 +103,8 @@ describe("a connection that hangs", () => {
     });
     const started = performance.now();
     await expect(locks.acquire("a")).rejects.toMatchObject({ code: "LOCK_REQUEST" });
-    expect(performance.now() - started).toBeLessThan(5_000);
-    expect(requests).toBe(3);
+    expect(performance.now() - started).toBeLessThan(6_000);
+    expect(requests).toBe(4);
     await locks.close();
     server.close();
   });

@@ -36,13 +36,17 @@ export const manualClock = (start = Date.UTC(2026, 10, 21)) => {
       return () => timers.delete(id);
     },
     advance,
+    /** Whether nothing is on its way that a timer began: `pass` waits for that. */
+    isIdle: () => true,
     /** Advances from timer to timer, letting requests that one began come back before the next. */
     async pass(ms: number) {
       const end = monotonic + ms;
       do {
         const next = Math.min(end, ...[...timers.values()].map(({ at }) => at));
         advance(Math.max(0, next - monotonic));
-        await new Promise((resolve) => setTimeout(resolve, 15));
+        for (let turn = 0; turn === 0 || (turn < 200 && !this.isIdle()); turn++) {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
       } while (monotonic < end);
     },
     /** A frozen sandbox stops its monotonic clock; a corrected wall clock jumps. No timer fires. */

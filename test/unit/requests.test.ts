@@ -17,7 +17,11 @@ const acquisitions = {
   acquire: acquireRequest(layout, claim, now),
   durable: acquireRequest(layout, { ...claim, execution: "arn" }, now),
   force: acquireRequest(layout, { ...claim, force: true, data: "1" }, now),
-  observed: acquireRequest(layout, { ...claim, observedOnly: true, watched: { token: "t0", expiresAt: 1 } }, now),
+  observed: acquireRequest(
+    layout,
+    { ...claim, observedOnly: true, watched: { token: "t0", expiresAt: 1, leaseMs: 1 } },
+    now,
+  ),
   severalKeys: acquireRequest(layout, { ...claim, fence: now }, now),
   vacantSemaphore: acquireRequest(layout, { ...claim, vacant: { fencingToken: 1, slots: [0, 7] } }, now),
   permit: acquireSlotRequest(layout, claim, { slot: 3, permits: 5 }, now),
@@ -29,7 +33,7 @@ const acquisitions = {
   ),
 };
 const laterWrites = {
-  renew: renewRequest(layout, "k", hold, 1, now),
+  renew: renewRequest(layout, "k", hold, { ms: 1, expiresAt: now + 1 }, [now, now - 1], now),
   release: settleRequest(layout, "k", hold, { status: "RELEASED", data: "1" }, now),
   finish: settleRequest(layout, "k", hold, { status: "FINISHED", rememberMs: 1, result: { json: "1" } }, now),
   fail: settleRequest(
@@ -39,7 +43,7 @@ const laterWrites = {
     { status: "FINISHED", rememberMs: 1, failure: { name: "E", message: "m" } },
     now,
   ),
-  renewSlot: renewRequest(layout, "k", slot, 1, now),
+  renewSlot: renewRequest(layout, "k", slot, { ms: 1, expiresAt: now + 1 }, [now], now),
   releaseSlot: settleRequest(layout, "k", slot, { status: "RELEASED" }, now),
 };
 const requests = { ...acquisitions, ...laterWrites };
@@ -69,7 +73,9 @@ describe.each(Object.entries(requests))("%s", (_name, request) => {
 it("every write after the acquisition needs the token and IN_PROGRESS", () => {
   for (const [name, request] of Object.entries(laterWrites)) {
     const at = name.endsWith("Slot") ? "#slot." : "";
-    expect(request.ConditionExpression).toBe(`${at}#token = :token AND ${at}#status = :inProgress`);
+    const proof = `${at}#token = :token AND ${at}#status = :inProgress`;
+    const known = { renew: ` AND #expiresAt IN (:end0, :end1)`, renewSlot: ` AND #slot.#expiresAt IN (:end0)` }[name];
+    expect(request.ConditionExpression).toBe(proof + (known ?? ""));
     expect(request.ExpressionAttributeValues?.[":token"]).toEqual({ S: "t1" });
   }
 });
