@@ -31,7 +31,8 @@ export interface Wanted {
   readonly signal?: AbortSignal | undefined;
   readonly data?: string | undefined;
   readonly force?: boolean | undefined;
-  readonly reenter?: boolean | undefined;
+  /** ARN of the durable execution that asks. */
+  readonly execution?: string | undefined;
   /** A lease ends by watching alone, not by the clock. */
   readonly observedOnly?: boolean | undefined;
 }
@@ -115,12 +116,12 @@ const attempt = async (
   over: (Claim["watched"] & { readonly key: string }) | undefined,
 ): Promise<Acquisition | Refusal> => {
   const { clock, random, store } = context;
-  const { keys, token, owner, clockSkewMs, permits, data, force, reenter, observedOnly } = wanted;
+  const { keys, token, owner, clockSkewMs, permits, data, force, execution, observedOnly } = wanted;
   const [now, monotonic] = [clock.now(), clock.monotonic()];
   const leaseMs = wanted.leaseMs();
   const claimOf = (key: string): Claim => {
     const watched = over?.key === key ? over : undefined;
-    return { key, token, owner, leaseMs, clockSkewMs, data, force, reenter, observedOnly, watched };
+    return { key, token, owner, leaseMs, clockSkewMs, data, force, execution, observedOnly, watched };
   };
   const [key, ...more] = keys;
   const reply =

@@ -28,7 +28,10 @@ export class LockError extends Error {
   }
 }
 
-/** The key is held by another run, or finished and not yet forgotten: `record` shows which. Status 409. */
+/**
+ * The key is held by another run, or finished and not yet forgotten: `record` shows which, without the stored response,
+ * because errors are logged. Status 409.
+ */
 export class LockHeldError extends LockError {
   override readonly name = "LockHeldError";
   override readonly statusCode = 409;
@@ -43,7 +46,8 @@ export class LockHeldError extends LockError {
       RELEASED: "being taken by another run",
     }[record.status];
     super("LOCK_HELD", `Lock ${JSON.stringify(record.key)} is ${state}`);
-    this.record = record;
+    const { result: _result, data: _data, ...withoutPayload } = record;
+    this.record = withoutPayload;
   }
 }
 

@@ -41,6 +41,8 @@ export type LockEvent =
   | (AboutLock & { readonly type: "response-not-stored"; readonly reason: string })
   /** Not settled: the lease ends by itself. `on-error`: as configured. `timeout`: the handler may still be running. */
   | (AboutLock & { readonly type: "kept"; readonly reason: KeptReason })
+  /** An operator broke the lock: `status` is what it was. The fields are those of who held it. */
+  | (AboutLock & { readonly type: "force-released"; readonly status: LockStatus; readonly expiresAt: number })
   /** The lease is over, or a write found that the lock is not ours any more and changed nothing. */
   | (AboutLock & { readonly type: "lost"; readonly reason: LockLostReason })
   /** Finishing or releasing failed; the lease ends by itself. */
@@ -67,14 +69,15 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   released: "debug",
   "response-not-stored": "warn",
   kept: "warn",
+  "force-released": "warn",
   lost: "warn",
   failed: "error",
 };
 
 /** A callback of the user's must not break a run that goes well: what it throws becomes a process warning instead. */
-export const callSafely = (callback: () => void): void => {
+export const callSafely = async (callback: () => unknown): Promise<void> => {
   try {
-    callback();
+    await callback();
   } catch (error) {
     process.emitWarning(error instanceof Error ? error : String(error));
   }
@@ -89,7 +92,7 @@ export const createReporter = (options: {
   return (event) => {
     callSafely(() => onEvent?.(event));
     if (!logger) return;
-    const { type, error, ...lock } = event as LockEvent & { error?: unknown };
-    callSafely(() => logger[LEVELS[type]](`Lock ${type}`, { lock, ...(error !== undefined && { error }) }));
+    const { error, ...lock } = event as LockEvent & { error?: unknown };
+    callSafely(() => logger[LEVELS[event.type]](`Lock ${event.type}`, { lock, ...(error !== undefined && { error }) }));
   };
 };

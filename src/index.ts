@@ -1,4 +1,13 @@
+export {
+  forceRelease,
+  type ListLocksFilter,
+  listLocks,
+  type PurgeLocksOptions,
+  purgeLocks,
+  releaseAllLocks,
+} from "./admin.ts";
 export type { Clock } from "./clock.ts";
+export { type DescribeLockOptions, describeLock, type HoldingDescription, type LockDescription } from "./describe.ts";
 export {
   LockError,
   type LockErrorCode,
@@ -28,4 +37,6 @@ export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcq
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
 export { type CreateLockTableOptions, createLockTable } from "./table.ts";
 export type { Backoff } from "./wait.ts";
+export type { WaitUntilFinishedOptions } from "./wait-until-finished.ts";
+export type { WarmUp } from "./warm-up.ts";
 export { withLock } from "./with-lock.ts";

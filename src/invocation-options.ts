@@ -39,7 +39,7 @@ export interface DynamoLockOptions<TEvent = any> {
   readonly locks?: LockClient | undefined;
   /**
    * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not contain '#'.
-   * @default context.functionName
+   * @default the namespace of `locks`, or context.functionName
    */
   readonly namespace?: string | false | undefined;
   /**
@@ -63,7 +63,7 @@ export interface DynamoLockOptions<TEvent = any> {
    * Answers a repeat of a finished or held key: a value, or a function of the record and the request. Without it a
    * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
    */
-  readonly duplicateResponse?: unknown;
+  readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
   /**
    * Keep the response with the finished key, for repeats. Values that JSON can't carry are not stored; repeats then
    * get `undefined`.

@@ -41,13 +41,13 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
 
   return {
     async begin(request) {
-      const { event, context } = request;
-      if (disabled) return { run: true, lock: (await locks.tryAcquire("disabled")) as Lock };
+      const { event, context } = request as LockRequest<TEvent> & { context: { lock?: Lock } };
+      if (disabled) return { run: true, lock: await attached(await locks.acquire("disabled"), context) };
 
       const key = options.key(event, context);
       if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
       const execution = describeExecution(context);
-      const keys = toStoredKeys(key, options.namespace ?? execution.functionName);
+      const keys = toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
       const owner = ownerOf(options, event, context, execution);
       const attempt = await locks
         .attempt(caller, keys, { ...acquisitionOf(options, execution), owner })
@@ -56,7 +56,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
             return error;
           throw error;
         });
-      if (attempt instanceof Lock) return { run: true, lock: attempt };
+      if (attempt instanceof Lock) return { run: true, lock: await attached(attempt, context) };
       return { run: false, response: await answer(locks, attempt, options, request) };
     },
 
@@ -75,6 +75,17 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
     },
   };
+};
+
+/** `context.lock`. A context that can't be added to must not leave the key taken. */
+const attached = async (lock: Lock, context: { lock?: Lock }): Promise<Lock> => {
+  try {
+    context.lock = lock;
+  } catch (error) {
+    await lock[Symbol.asyncDispose]();
+    throw error;
+  }
+  return lock;
 };
 
 /** In streaming mode `after` runs before the body does: the work is not done, and a repeat could not be answered. */
@@ -215,9 +226,10 @@ const acquisitionOf = (options: DynamoLockOptions, { remainingMs, durableArn }: 
   }
   const leftMs = remainingMs?.() ?? Number.POSITIVE_INFINITY;
   const waitMs = Math.max(0, Math.min(options.waitMs ?? 0, leftMs - WAIT_RESERVE_MS));
-  const shared = { expiry, permits, onLost, waitMs, reenter: durableArn !== undefined };
+  const shared = { expiry, permits, onLost, waitMs, execution: durableArn };
   if (leaseMs !== undefined) {
-    return { ...shared, leaseMs, heartbeatMs: heartbeatMs ?? (leaseMs < leftMs ? undefined : false) };
+    const shorter = leaseMs < leftMs && durableArn === undefined;
+    return { ...shared, leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
   }
   if (!remainingMs) return shared; // outside Lambda: the client's lease and heartbeat
   return { ...shared, leaseOf: () => Math.max(1, Math.floor(remainingMs())), heartbeatMs: false };

@@ -6,7 +6,8 @@ import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { LockError, LockHeldError, LockOptionsError, LockTimeoutError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
-import { type Keys, type LockKey, toStoredKeys } from "./key.ts";
+import type { LockInternals } from "./internals.ts";
+import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
 import { Lock, type LockHost } from "./lock.ts";
 import {
   type AcquireOptions,
@@ -27,12 +28,15 @@ import type { TableLayout } from "./requests.ts";
 import { encodeData } from "./result.ts";
 import { DynamoStore, type Store } from "./store.ts";
 import { liveHolders } from "./wait.ts";
+import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
+import { type WarmUp, warmUp } from "./warm-up.ts";
 
 /** @internal What the middleware asks for beyond the public options; keys are as stored. */
 export interface AttemptOptions extends AcquireOptions {
   /** For a lease that shrinks while it is waited for. */
   readonly leaseOf?: (() => number) | undefined;
-  readonly reenter?: boolean | undefined;
+  /** ARN of the durable execution that asks. */
+  readonly execution?: string | undefined;
 }
 
 /** @internal The lock, or the records that stand in the way. */
@@ -188,6 +192,29 @@ export class LockClient {
   }
 
   /**
+   * Waits until none of the keys is held: finished, released, over and absent ones are not. Gives those that still are
+   * when the time is up. Any number of keys, read 100 at a time. Needs `dynamodb:BatchGetItem`.
+   *
+   * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
+   */
+  async waitUntilFinished(keys: readonly LockKey[], options: WaitUntilFinishedOptions = {}): Promise<LockKey[]> {
+    const { namespace } = this.#options;
+    const byStored = new Map(keys.map((key) => [toStoredKey(key, namespace), key]));
+    const pending = await waitUntilFinished(this.internals, [...byStored.keys()], options);
+    return pending.map((stored) => byStored.get(stored));
+  }
+
+  /**
+   * Writes, reads and deletes a probe, and tells how long each took: shows in Lambda's init phase that the table is there
+   * and may be used, and opens the connection. Needs `dynamodb:UpdateItem`, `GetItem` and `DeleteItem`.
+   *
+   * @throws LockTableError that says which step failed
+   */
+  async warmUp(): Promise<WarmUp> {
+    return this.#withTable(() => warmUp(this.internals));
+  }
+
+  /**
    * Releases every lock of this client that is still held, and destroys the DynamoDB client if it was made here. One
    * failing release doesn't stop the rest. Afterwards nothing can be acquired.
    *
@@ -206,10 +233,16 @@ export class LockClient {
   async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
     if (this.#closed) throw closed();
     const { clock, report, store } = this.#host;
-    const { owner = this.#owner, permits = 1, waitMs = 0, reenter, force, signal } = options;
+    const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
     checkAcquisition(caller, { ...options, heartbeatMs }, keys.length, leaseMs);
+    if (permits > 1 && leaseMs > this.#layout.retentionMs) {
+      const { retentionMs } = this.#layout; // a shorter lease that is taken later moves the item's TTL forward
+      throw new LockOptionsError(
+        `${caller}: leaseMs of a semaphore must be at most retentionMs: ${retentionMs}, got ${leaseMs}`,
+      );
+    }
     if (options.reentrant) {
       const held = this.#heldBy(owner, keys);
       if (held?.reenter()) return held;
@@ -226,7 +259,7 @@ export class LockClient {
       signal,
       data: encodeData(options.data),
       force,
-      reenter,
+      execution,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
     const random = this.#options.random ?? Math.random;
@@ -278,7 +311,8 @@ export class LockClient {
       },
       this.#host,
     );
-    this.#held.add(lock);
+    // A durable execution holds its key while it is suspended, and this process may be gone.
+    if (!wanted.execution) this.#held.add(lock);
     const { key, fencingToken, elapsedMs, expiresAt } = lock;
     const about = { key, owner, token, fencingToken, elapsedMs, expiresAt };
     const type = acquisitionType(wanted, before, this.#host.clock.now());
@@ -316,11 +350,17 @@ export class LockClient {
     try {
       return await request();
     } catch (error) {
-      const { cause } = Object(error) as { cause?: { name?: string } };
-      if (!this.#options.ensureTable || cause?.name !== "ResourceNotFoundException") throw error;
+      if (!this.#options.ensureTable || !isCausedBy(error, "ResourceNotFoundException")) throw error;
       const { createLockTable } = await import("./table.ts");
-      const { tableName, keyAttribute, ttlAttribute } = this.#layout;
-      await createLockTable(this.#client, { tableName, keyAttribute, ttlAttribute });
+      const { tableName, keyAttribute, ttlAttribute, sortKey } = this.#layout;
+      const type = typeof sortKey?.value === "number" ? "N" : "S";
+      await createLockTable(this.#client, {
+        tableName,
+        keyAttribute,
+        ttlAttribute,
+        sortKey: sortKey && { attribute: sortKey.attribute, type },
+        waitForTtl: false, // TTL may take an hour to be on, and no lock needs it to be
+      });
       return request();
     }
   }
@@ -336,19 +376,25 @@ export class LockClient {
   #storedKeys(key: LockKey | readonly LockKey[]): Keys {
     return toStoredKeys(key, this.#options.namespace);
   }
+
+  /** @internal What the functions beside the client work with. */
+  get internals(): LockInternals {
+    const { store, clock, report } = this.#host;
+    const { namespace, random = Math.random } = this.#options;
+    return { store, clock, report, random, namespace, clockSkewMs: this.#clockSkewMs };
+  }
 }
+
+const isCausedBy = (error: unknown, name: string): boolean =>
+  error instanceof Error && (error.name === name || isCausedBy(error.cause, name));
 
 const closed = () => new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one");
 
 /** How the key came to be ours, and whether that was at somebody's expense. */
-const acquisitionType = (
-  { force, reenter, owner, clockSkewMs }: Wanted,
-  before: LockRecord | undefined,
-  now: number,
-) => {
+const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: LockRecord | undefined, now: number) => {
   if (!before) return "acquired";
   if (force && before.expiresAt > now - clockSkewMs) return "forced";
-  const again = reenter && before.owner === owner;
+  const again = execution !== undefined && before.execution === execution;
   return before.status === "IN_PROGRESS" && !again ? "taken-over" : "acquired";
 };
 

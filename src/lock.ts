@@ -164,9 +164,10 @@ export class Lock implements AsyncDisposable {
    * @throws LockLostError if the lease is over, or another run has taken the key over.
    * @throws LockError if DynamoDB could not be reached: the lease is as it was.
    */
-  extend(ms: number): Promise<void> {
-    checkOptions("extend", { ms }, { ms: milliseconds(1) });
-    return this.#renew(ms);
+  async extend(ms: number): Promise<void> {
+    const complaint = milliseconds(1)(ms);
+    if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${ms}`);
+    await this.#renew(ms);
   }
 
   /**
@@ -329,7 +330,15 @@ const toFailure = (error: unknown): StoredFailure => {
   const { name, message, statusCode } = Object(error) as Record<string, unknown>;
   return {
     name: typeof name === "string" ? name : "Error",
-    message: (typeof message === "string" ? message : String(error)).slice(0, MAX_MESSAGE_LENGTH),
+    message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
     ...(typeof statusCode === "number" && { statusCode }),
   };
+};
+
+const toText = (thrown: unknown): string => {
+  try {
+    return String(thrown);
+  } catch {
+    return "an object without a message"; // without a prototype, for one
+  }
 };

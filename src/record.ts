@@ -55,6 +55,8 @@ export interface LockRecord {
   readonly failure?: StoredFailure;
   /** The application's own data. */
   readonly data?: unknown;
+  /** ARN of the durable execution that took it. */
+  readonly execution?: string;
   /** Of a semaphore: how many may hold it. The fields above are those of the latest to take it. */
   readonly permits?: number;
   /** Of a semaphore: every slot that was ever taken, by number. */
@@ -79,6 +81,7 @@ export const ATTRIBUTES = {
   failure: "failure",
   data: "data",
   permits: "permits",
+  execution: "execution",
 } as const;
 
 /** Where a semaphore keeps the holder of a slot, and its fencing token, which only a top-level attribute can be given. */
@@ -100,6 +103,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
     const result = decodeResult(item[ATTRIBUTES.result]);
     const failure = item[ATTRIBUTES.failure]?.S;
     const data = item[ATTRIBUTES.data]?.S;
+    const execution = item[ATTRIBUTES.execution]?.S;
     return {
       key,
       status,
@@ -108,6 +112,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
       updatedAt,
       ...(result && { result }),
       ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
+      ...(execution !== undefined && { execution }),
       ...(data !== undefined && { data: JSON.parse(data) as unknown }),
       ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),
     };
@@ -161,3 +166,13 @@ const toNumber = (attribute: AttributeValue | undefined): number | undefined => 
   const value = Number(attribute?.N);
   return Number.isFinite(value) ? value : undefined;
 };
+
+/** Who holds a key, or was the last to. */
+export type Holding = Pick<LockRecord, "status" | "owner" | "token" | "fencingToken" | "expiresAt" | "acquiredAt">;
+
+/** The record itself; of a semaphore, each of its holders. */
+export const holdingsOf = (record: LockRecord): readonly Holding[] => record.holders ?? [record];
+
+/** Whether nobody holds or remembers the key any more: every lease and window ended before `overBy`, epoch ms. */
+export const isOver = (record: LockRecord, overBy: number): boolean =>
+  holdingsOf(record).every(({ expiresAt }) => expiresAt <= overBy);

@@ -42,8 +42,8 @@ export interface Claim {
   readonly clockSkewMs: number;
   /** JSON of the application's data; without it the data of the record before stays. */
   readonly data?: string | undefined;
-  /** Take the key from the same owner too: for a durable execution, which runs again from the top. */
-  readonly reenter?: boolean | undefined;
+  /** A durable execution, which runs again from the top: takes the key from itself too. */
+  readonly execution?: string | undefined;
   /** Take the key whatever its state; a semaphore only with `vacant`. */
   readonly force?: boolean | undefined;
   /** Don't let a lease end by the clock, only by `watched`. */
@@ -78,7 +78,7 @@ export type Settlement = { readonly data?: string | undefined } & (
 export type ConditionalUpdate = Update & { readonly UpdateExpression: string };
 
 /** Names of all attributes that a request mentions, and no others: DynamoDB refuses unused ones. */
-const names = (layout: TableLayout, expressions: string, slot?: number): Record<string, string> => {
+export const names = (layout: TableLayout, expressions: string, slot?: number): Record<string, string> => {
   const all: Record<string, string> = { ...ATTRIBUTES, key: layout.keyAttribute, ttl: layout.ttlAttribute };
   if (slot !== undefined) Object.assign(all, { slot: slotAttribute(slot), slotFence: slotFenceAttribute(slot) });
   const mentioned = expressions.match(/#\w+/g) ?? [];
@@ -86,12 +86,12 @@ const names = (layout: TableLayout, expressions: string, slot?: number): Record<
 };
 
 /** Values likewise. */
-const values = (expressions: string, all: Record<string, AttributeValue | undefined>) => {
+export const values = (expressions: string, all: Record<string, AttributeValue | undefined>) => {
   const mentioned = new Set(expressions.match(/:\w+/g));
   return Object.fromEntries(Object.entries(all).filter(([name, value]) => value && mentioned.has(name))) as Item;
 };
 
-const update = (
+export const update = (
   layout: TableLayout,
   key: string,
   condition: string,
@@ -121,14 +121,14 @@ export const keyOf = (layout: TableLayout, key: string): Item => {
 };
 
 /** TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html); ms would never expire. */
-const ttlAfter = (layout: TableLayout, epochMs: number) => ({
+export const ttlAfter = (layout: TableLayout, epochMs: number) => ({
   N: String(Math.ceil((epochMs + layout.retentionMs) / 1000)),
 });
 
-const number = (value: number) => ({ N: String(value) });
-const string = (value: string) => ({ S: value });
+export const number = (value: number) => ({ N: String(value) });
+export const string = (value: string) => ({ S: value });
 
-const STATES = {
+export const STATES = {
   ":inProgress": string("IN_PROGRESS"),
   ":finished": string("FINISHED"),
   ":released": string("RELEASED"),
@@ -174,7 +174,7 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
       ? "#status = :released OR (#status = :finished AND #expiresAt <= :expired)"
       : "#status IN (:inProgress, :finished, :released) AND #expiresAt <= :expired",
     watched && "(#status = :inProgress AND #token = :watchedToken AND #expiresAt = :watchedExpiresAt)",
-    claim.reenter && "(#status = :inProgress AND #owner = :owner)",
+    claim.execution && "(#status = :inProgress AND #execution = :execution)",
     vacant && "(#status = :semaphore AND #fence = :vacantFence)",
   ].filter(Boolean);
   const below = claim.fence === undefined ? "" : " AND #fence < :fence";
@@ -182,20 +182,17 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
   const slots = vacant?.slots.flatMap((slot) => [`#${slotAttribute(slot)}`, `#${slotFenceAttribute(slot)}`]) ?? [];
   const set =
     `SET #status = :inProgress, ${CLAIMED}, #fence = ${claim.fence === undefined ? NEXT_FENCE : ":fence"}` +
+    (claim.execution === undefined ? "" : ", #execution = :execution") +
     (claim.data === undefined ? "" : ", #data = :data");
-  return update(
-    layout,
-    claim.key,
-    condition,
-    `${set} REMOVE ${["#result", "#failure", "#permits", ...slots].join(", ")}`,
-    {
-      ...claimValues(layout, claim, now),
-      ":fence": claim.fence === undefined ? undefined : number(claim.fence),
-      ":watchedToken": watched && string(watched.token),
-      ":watchedExpiresAt": watched && number(watched.expiresAt),
-      ":vacantFence": vacant && number(vacant.fencingToken),
-    },
-  );
+  const stale = ["#result", "#failure", "#permits", ...(claim.execution === undefined ? ["#execution"] : []), ...slots];
+  return update(layout, claim.key, condition, `${set} REMOVE ${stale.join(", ")}`, {
+    ...claimValues(layout, claim, now),
+    ":fence": claim.fence === undefined ? undefined : number(claim.fence),
+    ":execution": claim.execution === undefined ? undefined : string(claim.execution),
+    ":watchedToken": watched && string(watched.token),
+    ":watchedExpiresAt": watched && number(watched.expiresAt),
+    ":vacantFence": vacant && number(vacant.fencingToken),
+  });
 };
 
 /** A slot of a semaphore to take, and what has to be true for it. */

@@ -1,10 +1,21 @@
 import {
+  BatchGetItemCommand,
   type CancellationReason,
+  DeleteItemCommand,
   type DynamoDBClient,
   GetItemCommand,
+  ScanCommand,
   TransactWriteItemsCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
+import {
+  forceReleaseRequest,
+  readManyRequest,
+  removeRequest,
+  type ScanFilter,
+  type ScanPage,
+  scanRequest,
+} from "./admin-requests.ts";
 import type { Clock } from "./clock.ts";
 import { LockError, LockTableError } from "./errors.ts";
 import type { Keys } from "./key.ts";
@@ -56,7 +67,19 @@ export interface Store {
   renew(keys: Keys, hold: Hold, leaseMs: number): Promise<HoldReply>;
   settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply>;
   read(key: string, options?: { consistent?: boolean }): Promise<LockRecord | undefined>;
+  /** Records, strongly consistent, and the keys that DynamoDB left unread. Of at most 100 keys, none twice. */
+  readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }>;
+  /** A page of the table, without what something else wrote; without `next` it is the last. */
+  scan(filter: ScanFilter, page: ScanPage): Promise<{ records: LockRecord[]; next?: Item | undefined }>;
+  /** Deletes the record, and says whether it is gone: not if it has changed since it was seen. */
+  remove(seen: LockRecord): Promise<boolean>;
+  /** Frees the key, unless another acquisition or status than the seen one is there: then `record` says which. */
+  forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply>;
 }
+
+export type ForceReleaseReply =
+  | { readonly released: true }
+  | { readonly released: false; readonly record: LockRecord | undefined };
 
 /** The only place that sends. Recognises its own writes after a lost reply, and turns AWS errors into ours. */
 export class DynamoStore implements Store {
@@ -126,6 +149,53 @@ export class DynamoStore implements Store {
     } catch (error) {
       throw await this.#translate("GetItem", error);
     }
+  }
+
+  async readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }> {
+    const { keyAttribute } = this.#layout;
+    const keyIn = (item: Item) => item[keyAttribute]?.S as string;
+    try {
+      const command = new BatchGetItemCommand(readManyRequest(this.#layout, keys));
+      const { Responses = {}, UnprocessedKeys = {} } = await this.#client.send(
+        command,
+        signal && { abortSignal: signal },
+      );
+      const items = Object.values(Responses).flat();
+      const unread = Object.values(UnprocessedKeys).flatMap(({ Keys = [] }) => Keys.map(keyIn));
+      return { records: items.map((item) => this.#parse(item, keyIn(item))), unread };
+    } catch (error) {
+      throw await this.#translate("BatchGetItem", error);
+    }
+  }
+
+  async scan(filter: ScanFilter, page: ScanPage): Promise<{ records: LockRecord[]; next?: Item | undefined }> {
+    try {
+      const { Items = [], LastEvaluatedKey } = await this.#client.send(
+        new ScanCommand(scanRequest(this.#layout, filter, page)),
+      );
+      const records = Items.flatMap((item) => itemToRecord(item, this.#layout.keyAttribute) ?? []);
+      return { records, next: LastEvaluatedKey };
+    } catch (error) {
+      throw await this.#translate("Scan", error);
+    }
+  }
+
+  async remove(seen: LockRecord): Promise<boolean> {
+    try {
+      await this.#client.send(new DeleteItemCommand(removeRequest(this.#layout, seen)));
+      return true;
+    } catch (error) {
+      // Refused though there is no item: TTL was faster, or our own delete, whose reply was lost.
+      if (isNamed(error, "ConditionalCheckFailedException")) return error.Item === undefined;
+      throw await this.#translate("DeleteItem", error);
+    }
+  }
+
+  async forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply> {
+    const reply = await this.#update(forceReleaseRequest(this.#layout, seen, token, this.#clock.now()));
+    // Our own token: the write applied and its reply was lost.
+    if (reply.applied || reply.item?.[ATTRIBUTES.token]?.S === token) return { released: true };
+    return { released: false, record: reply.item && this.#parse(reply.item, seen.key) };
   }
 
   #acquireReply(reply: UpdateReply, claim: Claim, now: number): AcquireReply {
@@ -291,5 +361,9 @@ export const alwaysFree = (clock: Clock): Store => {
     renew: async () => ({ done: true, status: "IN_PROGRESS" }),
     settle: async (_keys, _hold, { status }) => ({ done: true, status }),
     read: async () => undefined,
+    readBatch: async () => ({ records: [], unread: [] }),
+    scan: async () => ({ records: [] }),
+    remove: async () => true,
+    forceRelease: async () => ({ released: true }),
   };
 };

@@ -1,7 +1,6 @@
 import type { Context } from "aws-lambda";
 import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
-import type { Lock } from "./lock.ts";
 
 /**
  * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
@@ -16,25 +15,24 @@ import type { Lock } from "./lock.ts";
  * @throws LockOptionsError at construction. In an invocation: LockHeldError, ReplayedError, LockKeyError,
  * LockTableError, LockError.
  */
-export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & MaybeLockContext) => Promise<TResult> | TResult,
-  options: DynamoLockOptions<TEvent> & { readonly onMissingKey: "run" },
-): (event: TEvent, context: Context) => Promise<TResult>;
-export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & LockContext) => Promise<TResult> | TResult,
+export function withLock<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
+  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+): (event: TEvent, context: TContext) => Promise<TResult>;
+export function withLock<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,
   options: DynamoLockOptions<TEvent>,
-): (event: TEvent, context: Context) => Promise<TResult>;
+): (event: TEvent, context: TContext) => Promise<TResult>;
 export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & LockContext) => Promise<TResult> | TResult,
+  handler: (event: TEvent, context: Context & LockContext) => PromiseLike<TResult> | TResult,
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<TResult> {
   const guard = createGuard("withLock", options);
-  return async (event, context: Context & { lock?: Lock }) => {
+  return async (event, context) => {
     if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
     const begun = await guard.begin({ event, context });
     if (!begun.run) return begun.response as TResult;
     const { lock } = begun;
-    if (lock) context.lock = lock;
     let response: TResult;
     try {
       response = await handler(event, context as Context & LockContext);

@@ -188,7 +188,8 @@ describe("extend", () => {
     await clock.pass(19_000);
     expect(await others.tryAcquire(lock.key)).toBeUndefined();
     expect((await others.get(lock.key))?.leaseMs).toBe(20_000);
-    expect(() => lock.extend(0)).toThrow("extend: ms must be a whole number of milliseconds");
+    await expect(lock.extend(0)).rejects.toThrow("extend: ms must be a whole number of milliseconds");
+    await expect((lock.extend as () => Promise<void>)()).rejects.toThrow("got undefined");
   });
 
   it("after a release it is refused, and revives nothing", async () => {

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../src/clock.ts";
 import { LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
@@ -118,7 +119,7 @@ describe("data", () => {
   it("must be JSON: a clear error, and nothing is taken", async () => {
     const { locks, sent } = setUp();
     await expect(locks.acquire(freshKey(), { data: { at: new Date() } })).rejects.toThrow(
-      "data must be a JSON value, but data.at is a Date",
+      "data must be a JSON value, but there is a Date in it",
     );
     expect(sent).toEqual([]);
   });
@@ -146,5 +147,57 @@ describe("ensureTable", () => {
     expect(await Promise.all([locks.once("a", () => 1), locks.once("b", () => 2)])).toEqual([1, 2]);
     expect(await locks.once("a", () => 3)).toBe(1);
     await expect(new LockClient({ client, tableName: "never-made" }).acquire("a")).rejects.toThrow("does not exist");
+  });
+
+  it("makes it in warmUp too, with the sort key that the client has", async () => {
+    const { client } = countingClient();
+    const sortKey = { attribute: "sk", value: 0 };
+    const locks = new LockClient({ client, tableName: `made-${freshKey()}`, ensureTable: true, sortKey });
+    await locks.warmUp();
+    expect(await locks.once("a", () => 1)).toBe(1);
+  });
+});
+
+describe("warmUp", () => {
+  it("writes, reads and deletes a probe, and leaves nothing", async () => {
+    const { locks, sent } = setUp();
+    expect(await locks.warmUp()).toEqual({ writeMs: 0, readMs: 0, deleteMs: 0 }); // by the clock that stands still
+    expect(sent).toEqual(["UpdateItem", "GetItem", "DeleteItem"]);
+  });
+
+  it("fails with the step that failed", async () => {
+    const { locks } = setUp({ tableName: "no-such-table" });
+    await expect(locks.warmUp()).rejects.toThrow(
+      "warmUp could not write its probe: Table no-such-table does not exist",
+    );
+  });
+});
+
+describe("waitUntilFinished", () => {
+  it("gives the keys that are still pending when the time is up, as the caller named them", async () => {
+    const { locks } = setUp({ namespace: "etl" });
+    const [finished, released, absent] = [freshKey(), freshKey(), freshKey()];
+    await locks.once(finished, () => 1);
+    await (await locks.acquire(released)).release();
+    await locks.acquire("held");
+    expect(
+      await locks.waitUntilFinished([finished, released, absent, "held"], { timeoutMs: 500, intervalMs: 100 }),
+    ).toEqual(["held"]);
+    expect(await locks.waitUntilFinished([finished])).toEqual([]);
+  });
+
+  it("wakes when they have finished: more than 100 of them, too", async () => {
+    const { locks } = setUp();
+    const many = Array.from({ length: 120 }, freshKey);
+    const held = await Promise.all(many.slice(0, 2).map((key) => locks.acquire(key)));
+    const { client } = countingClient();
+    const waiting = new LockClient({
+      client,
+      tableName: table.tableName,
+      clock: { ...systemClock, now: locks.internals.clock.now },
+    });
+    const pending = waiting.waitUntilFinished(many, { timeoutMs: 10_000, intervalMs: 20 });
+    await Promise.all(held.map((lock) => lock.finish()));
+    expect(await pending).toEqual([]);
   });
 });

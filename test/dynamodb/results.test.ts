@@ -63,18 +63,18 @@ describe("what a run returns", () => {
   for (let depth = 0; depth < 100_000; depth++) deep = [deep];
 
   it.each<[string, unknown, string]>([
-    ["a Date", { at: new Date(0) }, "the response.at is a Date"],
-    ["a class instance", [new (class Money {})()], "the response[0] is a Money"],
-    ["a Map", new Map(), "the response is a Map"],
-    ["a Buffer", { body: Buffer.from("x") }, "the response.body is a Buffer"],
-    ["a BigInt", { id: 1n }, "the response.id is a bigint"],
-    ["a function", { go: () => 1 }, "the response.go is a function"],
-    ["a symbol", Symbol("s"), "the response is a symbol"],
-    ["NaN", { rate: Number.NaN }, "the response.rate is NaN"],
-    ["undefined in an array", [1, undefined], "the response[1] is a undefined"],
-    ["a hole in an array", new Array(1), "the response[0] is a undefined"],
-    ["a circular structure", circular, "the response.self is circular"],
-    ["a toJSON method", { toJSON: () => 1 }, "the response has a toJSON method"],
+    ["a Date", { at: new Date(0) }, "there is a Date in it"],
+    ["a class instance", [new (class Money {})()], "there is a Money in it"],
+    ["a Map", new Map(), "there is a Map in it"],
+    ["a Buffer", { body: Buffer.from("x") }, "there is a Buffer in it"],
+    ["a BigInt", { id: 1n }, "there is a bigint in it"],
+    ["a function", { go: () => 1 }, "there is a function in it"],
+    ["a symbol", Symbol("s"), "there is a symbol in it"],
+    ["NaN", { rate: Number.NaN }, "there is NaN in it"],
+    ["undefined in an array", [1, undefined], "there is undefined in an array in it"],
+    ["a hole in an array", new Array(1), "there is undefined in an array in it"],
+    ["a circular structure", circular, "there is a circular reference in it"],
+    ["a toJSON method", { toJSON: () => 1 }, "there is a toJSON method in it"],
     [
       "a getter that throws",
       Object.defineProperty({}, "x", {
@@ -83,9 +83,9 @@ describe("what a run returns", () => {
           throw new Error("no");
         },
       }),
-      "can't be read",
+      "reading it throws Error",
     ],
-    ["more nesting than the stack has", deep, "can't be read"],
+    ["more nesting than the stack has", deep, "reading it throws RangeError"],
     ["more than fits in an item", "x".repeat(MAX_RESULT_BYTES), "bytes of JSON"],
   ])("%s is not stored: the run succeeds, is finished, and this is reported", async (_name, value, reason) => {
     const { key, replayed } = await replayOf(value);

@@ -218,6 +218,9 @@ describe("a semaphore", () => {
     await expect(locks.acquire("a", { permits: 0 })).rejects.toThrow(
       "permits must be a whole number from 1 to 1000, got 0",
     );
+    await expect(setUp({ retentionMs: 9_999 }).locks.acquire("a", { permits: 2 })).rejects.toThrow(
+      "acquire: leaseMs of a semaphore must be at most retentionMs: 9999, got 10000",
+    );
     await expect(locks.acquire("a", { permits: 2, force: true })).rejects.toThrow("permits and force contradict");
   });
 });

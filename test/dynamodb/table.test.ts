@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { CreateTableCommand, DescribeTableCommand, DescribeTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createLockTable, LockClient, LockTableError } from "../../src/index.ts";
+import { type CreateLockTableOptions, createLockTable, LockClient, LockTableError } from "../../src/index.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -41,6 +41,87 @@ describe("createLockTable", () => {
     const locks = new LockClient({ client, tableName, keyAttribute: "resource_id", ttlAttribute: "expires" });
     expect(await locks.once("a", () => 1)).toBe(1);
     expect(await locks.once("a", () => 2)).toBe(1);
+  });
+});
+
+describe("createLockTable with options", () => {
+  const fresh = () => `locks-${randomUUID()}`;
+
+  it("gives the table's description, with what was asked for", async () => {
+    const description = await createLockTable(table.client, {
+      tableName: fresh(),
+      sortKey: { attribute: "sk", type: "N" },
+      billingMode: "PROVISIONED",
+      readCapacityUnits: 5,
+      writeCapacityUnits: 6,
+      deletionProtection: true,
+      stream: true,
+      streamViewType: "NEW_IMAGE",
+      tags: { team: "payments" },
+    });
+    expect(description).toMatchObject({
+      TableStatus: "ACTIVE",
+      KeySchema: [
+        { AttributeName: "lock_id", KeyType: "HASH" },
+        { AttributeName: "sk", KeyType: "RANGE" },
+      ],
+      ProvisionedThroughput: { ReadCapacityUnits: 5, WriteCapacityUnits: 6 },
+      DeletionProtectionEnabled: true,
+      StreamSpecification: { StreamEnabled: true, StreamViewType: "NEW_IMAGE" },
+      LatestStreamArn: expect.stringContaining("arn:"),
+    });
+  });
+
+  it.each<CreateLockTableOptions>([
+    { maxReadRequestUnits: 100, maxWriteRequestUnits: 50 },
+    { warmReadUnitsPerSecond: 15_000, warmWriteUnitsPerSecond: 5_000 },
+    { tableClass: "STANDARD_INFREQUENT_ACCESS" },
+    { encryption: "KMS", kmsKeyId: "alias/locks" },
+    { resourcePolicy: { Version: "2012-10-17", Statement: [] } },
+  ])("%o: makes a table that locks", async (options) => {
+    const tableName = fresh();
+    await createLockTable(table.client, { tableName, ...options });
+    const locks = new LockClient({ client: countingClient().client, tableName });
+    expect(await locks.once("a", () => 1)).toBe(1);
+  });
+
+  it("the same call again, or five at once, changes nothing", async () => {
+    const options = { tableName: fresh(), deletionProtection: true, sortKey: { attribute: "sk", type: "S" } } as const;
+    const descriptions = await Promise.all(Array.from({ length: 5 }, () => createLockTable(table.client, options)));
+    descriptions.push(await createLockTable(table.client, options));
+    expect(new Set(descriptions.map(({ CreationDateTime }) => CreationDateTime?.getTime())).size).toBe(1);
+  });
+
+  it("says what differs when the table has another shape, and leaves it as it is", async () => {
+    const tableName = await tableWithKeys(["id", "N"], ["sk", "S"]);
+    await expect(createLockTable(table.client, { tableName, deletionProtection: true })).rejects.toThrow(
+      `Table ${tableName} exists with another shape: partition key is id (N), not lock_id (S); sort key is sk (S), not none; ` +
+        "deletion protection is false, not true.",
+    );
+    const ttl = await table.client.send(new DescribeTimeToLiveCommand({ TableName: tableName }));
+    expect(ttl.TimeToLiveDescription?.TimeToLiveStatus).toBe("DISABLED");
+  });
+
+  it("TTL on another attribute is another shape; no TTL is turned on", async () => {
+    await expect(
+      createLockTable(table.client, { tableName: table.tableName, ttlAttribute: "expires" }),
+    ).rejects.toThrow("exists with another shape: TTL attribute is ttl, not expires.");
+
+    const tableName = await tableWithKeys(["lock_id", "S"]);
+    await createLockTable(table.client, { tableName, ttlAttribute: "expires" });
+    const ttl = await table.client.send(new DescribeTimeToLiveCommand({ TableName: tableName }));
+    expect(ttl.TimeToLiveDescription).toMatchObject({ TimeToLiveStatus: "ENABLED", AttributeName: "expires" });
+  });
+
+  it("of two that create it at once and want different TTL attributes, one is told", async () => {
+    const tableName = fresh();
+    const outcomes = await Promise.allSettled(
+      ["ttl", "expires"].map((ttlAttribute) => createLockTable(table.client, { tableName, ttlAttribute })),
+    );
+    const [failure, ...others] = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+    expect(others).toEqual([]);
+    expect(failure).toBeInstanceOf(LockTableError);
+    expect(failure.message).toMatch(/TTL attribute is (ttl|expires), not (ttl|expires)/);
   });
 });
 

@@ -41,6 +41,8 @@ export interface InvokeOptions {
   /** Lambda repeats it when it delivers an asynchronous event again. Default: a new one. */
   requestId?: string;
   timeoutMs?: number;
+  /** How long after the deadline Lambda gets round to killing the process. Default 0. */
+  graceMs?: number;
 }
 
 export type Result =
@@ -119,13 +121,14 @@ class Runtime {
   async run(event: unknown, options: InvokeOptions): Promise<Outcome> {
     const requestId = options.requestId ?? randomUUID();
     const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 3_000;
+    const endMs = timeoutMs + (options.graceMs ?? 0);
     const ready = await within<Progress>(INIT_TIMEOUT_MS, this.#idle(), this.#exited);
     const startedAt = performance.now();
-    const result = ready.type === "idle" ? await this.#handle(requestId, event, timeoutMs) : ready;
+    const result = ready.type === "idle" ? await this.#handle(requestId, event, timeoutMs, endMs) : ready;
     const durationMs = Math.round(performance.now() - startedAt);
 
     // The runtime writes nothing after it asked for more, so what it wrote is complete.
-    const left = timeoutMs - durationMs;
+    const left = endMs - durationMs;
     const after = isReport(result) ? await within<Progress>(left, this.#idle(), this.#exited) : result;
     if (after.type === "idle") this.#child.kill("SIGSTOP");
     else await this.kill();
@@ -169,7 +172,7 @@ class Runtime {
     }));
   }
 
-  #handle(requestId: string, event: unknown, timeoutMs: number): Promise<Result> {
+  #handle(requestId: string, event: unknown, timeoutMs: number, endMs: number): Promise<Result> {
     this.#child.kill("SIGCONT");
     const report = this.#api.deliver({
       requestId,
@@ -178,7 +181,7 @@ class Runtime {
       functionArn: `arn:aws:lambda:${REGION}:123456789012:function:${functionName(this.#options)}`,
       traceId: `Root=1-${randomHex(8)}-${randomHex(24)};Parent=${randomHex(16)};Sampled=0`,
     });
-    return within<Result>(timeoutMs, report, this.#exited);
+    return within<Result>(endMs, report, this.#exited);
   }
 
   async #idle(): Promise<Progress> {

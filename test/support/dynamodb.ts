@@ -55,3 +55,18 @@ export const loseReplies = (client: DynamoDBClient, lose: (request: number) => b
     { step: "finalizeRequest", priority: "low", name: "lose-replies" },
   );
 };
+
+/** Lets something happen right before the client's next request of this kind reaches DynamoDB: a race, told as a story. */
+export const actBefore = (client: DynamoDBClient, operation: string, act: () => Promise<unknown>) => {
+  let done = false;
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      if (!done && context.commandName === `${operation}Command`) {
+        done = true;
+        await act();
+      }
+      return next(args);
+    },
+    { step: "initialize", name: `before-${operation}` },
+  );
+};

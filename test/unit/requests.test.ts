@@ -15,7 +15,7 @@ const now = 1_700_000_000_000;
 
 const acquisitions = {
   acquire: acquireRequest(layout, claim, now),
-  reenter: acquireRequest(layout, { ...claim, reenter: true }, now),
+  durable: acquireRequest(layout, { ...claim, execution: "arn" }, now),
   force: acquireRequest(layout, { ...claim, force: true, data: "1" }, now),
   observed: acquireRequest(layout, { ...claim, observedOnly: true, watched: { token: "t0", expiresAt: 1 } }, now),
   severalKeys: acquireRequest(layout, { ...claim, fence: now }, now),

@@ -1,0 +1,13 @@
+import type { Clock } from "./clock.ts";
+import type { LockEventListener } from "./events.ts";
+import type { Store } from "./store.ts";
+
+/** What the functions beside a `LockClient` work with. */
+export interface LockInternals {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly report: LockEventListener;
+  readonly namespace: string | undefined;
+  readonly clockSkewMs: number;
+}

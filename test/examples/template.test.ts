@@ -1,0 +1,102 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { DescribeTableCommand, DescribeTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundle, root, samFunction, template } from "../../scripts/sam-template.ts";
+import { deploy, eventFile, functionNames } from "./deploy.ts";
+
+const run = promisify(execFile);
+const { Resources } = template;
+const properties = (name: string) => Resources[name]?.Properties ?? {};
+
+let app: Awaited<ReturnType<typeof deploy>>;
+beforeAll(async () => {
+  app = await deploy();
+});
+afterAll(() => app.close());
+
+describe("the table", () => {
+  it("is the one that createLockTable makes", async () => {
+    const { client, tableName } = app.table;
+    const { Table: table } = await client.send(new DescribeTableCommand({ TableName: tableName }));
+    const { TimeToLiveDescription: ttl } = await client.send(new DescribeTimeToLiveCommand({ TableName: tableName }));
+    expect(properties("LockTable")).toEqual({
+      BillingMode: table?.BillingModeSummary?.BillingMode,
+      AttributeDefinitions: table?.AttributeDefinitions,
+      KeySchema: table?.KeySchema,
+      TimeToLiveSpecification: { AttributeName: ttl?.AttributeName, Enabled: true },
+    });
+  });
+
+  it("is the one that the functions use", () => {
+    for (const name of functionNames) expect(samFunction(name).environment.DYNAMO_LOCK_TABLE).toBe("LockTable");
+  });
+});
+
+describe("the role", () => {
+  it.each(functionNames)("of %s allows what its handler sends, on the table, and nothing else", async (name) => {
+    app.wire.actions.length = 0;
+    const event = eventFile(name);
+    await app.invoke(name, event); // runs
+    await app.invoke(name, event); // is answered from the record
+    const sent = [...new Set(app.wire.actions)];
+    expect(sent).not.toEqual([]);
+    expect(samFunction(name).statements).toEqual([
+      { Effect: "Allow", Action: sent.length === 1 ? sent[0] : sent, Resource: "LockTable.Arn" },
+    ]);
+  });
+});
+
+describe("the bundle", () => {
+  it.each(functionNames)("of %s needs nothing but the AWS SDK, which Lambda's runtime has", async (name) => {
+    const { source, build } = samFunction(name);
+    const task = await mkdtemp(join(tmpdir(), "task-"));
+    try {
+      await mkdir(join(task, "node_modules"));
+      await symlink(join(root, "node_modules/@aws-sdk"), join(task, "node_modules/@aws-sdk"));
+      const file = await bundle(source, build, task);
+      // In a process of its own, because Vitest would find in the project what the bundle lacks.
+      const load = `console.log(typeof (await import(${JSON.stringify(pathToFileURL(file).href)})).handler)`;
+      const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", load]);
+      expect(stdout.trim()).toBe("function");
+    } finally {
+      await rm(task, { recursive: true });
+    }
+  });
+});
+
+describe("timeouts", () => {
+  it("a message comes back after its key is free: the queue waits six timeouts", () => {
+    expect(properties("OrderQueue").VisibilityTimeout * 1_000).toBeGreaterThanOrEqual(
+      6 * samFunction("OrderFunction").timeoutMs,
+    );
+    expect(properties("OrderFunction").Events.Queue.Properties.BatchSize).toBe(1);
+  });
+
+  it("a report whose run crashed at once is free for Lambda's last retry, three minutes later", () => {
+    expect(samFunction("ReportFunction").timeoutMs + 1_000).toBeLessThan(3 * 60_000);
+  });
+});
+
+describe("the sample events", () => {
+  it("fit the event sources", () => {
+    const { Method, Path, PayloadFormatVersion } = properties("PaymentFunction").Events.Post.Properties;
+    const { version, routeKey, rawPath, headers, body } = eventFile("PaymentFunction");
+    expect({ version, routeKey, rawPath }).toEqual({
+      version: PayloadFormatVersion,
+      routeKey: `${Method} ${Path}`,
+      rawPath: Path,
+    });
+    expect(headers["content-length"]).toBe(`${body?.length}`);
+
+    for (const { body, md5OfBody } of eventFile("OrderFunction").Records) {
+      expect(md5OfBody).toBe(createHash("md5").update(body).digest("hex"));
+    }
+    expect(eventFile("ReportFunction")).toMatchObject({ source: "aws.events", "detail-type": "Scheduled Event" });
+  });
+});
