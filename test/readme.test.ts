@@ -1,15 +1,10 @@
 /** Every example of the README is a module in `readme/`, to the letter, and does here what the README says it does. */
-import { readdirSync, readFileSync } from "node:fs";
 import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { localConfig, lockTable } from "./support/dynamodb.ts";
+import { describe, expect, it, vi } from "vitest";
+import { localConfig } from "./support/dynamodb.ts";
+import { expectExamples, runExamples } from "./support/examples.ts";
 import { lambdaContext } from "./support/lambda.ts";
-
-const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-const names = readdirSync(new URL("readme/", import.meta.url))
-  .filter((file) => !file.endsWith(".d.ts"))
-  .map((file) => file.replace(".ts", ""));
 
 const domain = {
   makeReport: vi.fn(async () => ({ lines: 3 })),
@@ -24,35 +19,13 @@ const domain = {
   sendMail: vi.fn(async () => {}),
 };
 
-const environment = { ...process.env };
-beforeAll(async () => {
-  const { tableName } = await lockTable();
-  const { endpoint, region } = localConfig();
-  Object.assign(globalThis, domain);
-  Object.assign(process.env, {
-    DYNAMO_LOCK_TABLE: tableName,
-    AWS_ENDPOINT_URL_DYNAMODB: endpoint,
-    AWS_REGION: region,
-    AWS_ACCESS_KEY_ID: "local",
-    AWS_SECRET_ACCESS_KEY: "local",
-  });
-});
-beforeEach(() => {
-  vi.clearAllMocks();
-});
-afterAll(() => {
-  process.env = environment;
-});
+runExamples(domain);
 
 // biome-ignore lint/suspicious/noExplicitAny: every example has its own event
 type Handler = (event: any, context: Context) => Promise<any>;
 const load = async (name: string): Promise<Handler> => (await import(`./readme/${name}.ts`)).handler;
 
-it("has each example, and no other", () => {
-  const blocks = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
-  const modules = names.map((name) => readFileSync(new URL(`readme/${name}.ts`, import.meta.url), "utf8"));
-  expect(blocks.toSorted()).toEqual(modules.toSorted());
-});
+it("has each example, and no other", () => expectExamples("README.md", "readme"));
 
 describe("the README's examples", () => {
   it("report: once per day, and a repeat gets the first response", async () => {
