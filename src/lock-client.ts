@@ -4,6 +4,7 @@ import { type Acquisition, acquire, type Refusal, type Wanted } from "./acquire.
 import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
+import { withNewTable } from "./ensure-table.ts";
 import { LockError, LockHeldError, LockOptionsError, LockTimeoutError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
 import type { LockInternals } from "./internals.ts";
@@ -182,7 +183,7 @@ export class LockClient {
 
   /** The record of a key as it is now (strongly consistent), or `undefined`. */
   async get(key: LockKey): Promise<LockRecord | undefined> {
-    return this.#host.store.read(this.#storedKeys(key)[0]);
+    return this.#withTable(() => this.#host.store.read(this.#storedKeys(key)[0]));
   }
 
   /** How many hold the key now (strongly consistent): of a semaphore, its permits in use. */
@@ -354,18 +355,8 @@ export class LockClient {
     try {
       return await request();
     } catch (error) {
-      if (!this.#options.ensureTable || !isCausedBy(error, "ResourceNotFoundException")) throw error;
-      const { createLockTable } = await import("./table.ts");
-      const { tableName, keyAttribute, ttlAttribute, sortKey } = this.#layout;
-      const type = typeof sortKey?.value === "number" ? "N" : "S";
-      await createLockTable(this.#client, {
-        tableName,
-        keyAttribute,
-        ttlAttribute,
-        sortKey: sortKey && { attribute: sortKey.attribute, type },
-        waitForTtl: false, // TTL may take an hour to be on, and no lock needs it to be
-      });
-      return request();
+      if (!this.#options.ensureTable || !isTableMissing(error)) throw error;
+      return withNewTable(this.#client, this.#host.clock, this.#layout, request, isTableMissing);
     }
   }
 
@@ -390,8 +381,8 @@ export class LockClient {
   }
 }
 
-const isCausedBy = (error: unknown, name: string): boolean =>
-  error instanceof Error && (error.name === name || isCausedBy(error.cause, name));
+const isTableMissing = (error: unknown): boolean =>
+  error instanceof Error && (error.name === "ResourceNotFoundException" || isTableMissing(error.cause));
 
 /** How the key came to be ours, and whether that was at somebody's expense. */
 const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: LockRecord | undefined, now: number) => {

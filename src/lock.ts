@@ -1,4 +1,4 @@
-import { anything, checkOptions, milliseconds } from "./check.ts";
+import { anything, type Check, checkOptions, milliseconds, text } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
 import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
@@ -17,6 +17,8 @@ export interface ReleaseOptions {
 export interface FinishOptions extends ReleaseOptions {
   /** The response that repeats get. Left out: none is stored. `undefined` is stored as such. */
   readonly result?: unknown;
+  /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
+  readonly status?: string;
   /** Remember a final failure instead: repeats throw a `ReplayedError` with its name, message and status code. */
   readonly error?: unknown;
   /**
@@ -191,16 +193,16 @@ export class Lock implements AsyncDisposable {
   async finish(options: FinishOptions = {}): Promise<void> {
     checkOptions("finish", options, finishChecks);
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-    const { rememberMs = this.#host.rememberMs, error } = options;
+    const { rememberMs = this.#host.rememberMs, error, status: finalStatus } = options;
     const data = encodeData(options.data);
     this.#settling = true;
     await this.#serialize(async () => {
       if (this.#settled === "finished") return;
       if ("error" in options) {
-        await this.#settle({ status: "FINISHED", rememberMs, failure: toFailure(error), data });
+        await this.#settle({ status: "FINISHED", rememberMs, finalStatus, failure: toFailure(error), data });
         return;
       }
-      const finished = { status: "FINISHED", rememberMs, data } as const;
+      const finished = { status: "FINISHED", rememberMs, finalStatus, data } as const;
       const result = "result" in options ? this.#encode(options.result) : undefined;
       if (!result) return this.#settle(finished);
       await this.#settle({ ...finished, result }).catch(async (failure: unknown) => {
@@ -379,7 +381,16 @@ export class Lock implements AsyncDisposable {
   }
 }
 
-const finishChecks = { result: anything, error: anything, rememberMs: milliseconds(1), data: anything };
+const finalStatus: Check = (value) =>
+  text(value) ?? (String(value).length > 100 ? "must have at most 100 characters" : undefined);
+
+const finishChecks = {
+  status: finalStatus,
+  result: anything,
+  error: anything,
+  rememberMs: milliseconds(1),
+  data: anything,
+};
 
 const isTooLarge = (error: unknown): boolean => {
   const { name, message } = Object(Object(error).cause) as { name?: unknown; message?: unknown };

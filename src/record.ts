@@ -53,6 +53,8 @@ export interface LockRecord {
   readonly result?: { readonly value: unknown };
   /** Set when the run failed for good. */
   readonly failure?: StoredFailure;
+  /** The status that the application gave `finish`. */
+  readonly finalStatus?: string;
   /** The application's own data. */
   readonly data?: unknown;
   /** ARN of the durable execution that took it. */
@@ -85,6 +87,7 @@ export const ATTRIBUTES = {
   permits: "permits",
   execution: "execution",
   keyCount: "key_count",
+  finalStatus: "final_status",
 } as const;
 
 /** Where a semaphore keeps the holder of a slot, and its fencing token, which only a top-level attribute can be given. */
@@ -107,6 +110,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
     const failure = item[ATTRIBUTES.failure]?.S;
     const data = item[ATTRIBUTES.data]?.S;
     const execution = item[ATTRIBUTES.execution]?.S;
+    const finalStatus = item[ATTRIBUTES.finalStatus]?.S;
     const keyCount = toNumber(item[ATTRIBUTES.keyCount]);
     return {
       key,
@@ -117,6 +121,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
       ...(result && { result }),
       ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
       ...(execution !== undefined && { execution }),
+      ...(finalStatus !== undefined && { finalStatus }),
       ...(keyCount !== undefined && { keyCount }),
       ...(data !== undefined && { data: JSON.parse(data) as unknown }),
       ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),

@@ -71,6 +71,8 @@ export type Settlement = { readonly data?: string | undefined } & (
   | {
       readonly status: "FINISHED";
       readonly rememberMs: number;
+      /** The application's own. */
+      readonly finalStatus?: string | undefined;
       readonly result?: EncodedResult;
       readonly failure?: StoredFailure;
     }
@@ -197,7 +199,7 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
     (claim.execution === undefined ? "" : ", #execution = :execution") +
     (claim.keyCount === undefined ? "" : ", #keyCount = :keyCount") +
     (claim.data === undefined ? "" : ", #data = :data");
-  const stale = ["#result", "#failure", "#permits", ...slots];
+  const stale = ["#result", "#failure", "#finalStatus", "#permits", ...slots];
   if (claim.execution === undefined) stale.push("#execution");
   if (claim.keyCount === undefined) stale.push("#keyCount");
   return update(layout, claim.key, condition, `${set} REMOVE ${stale.join(", ")}`, {
@@ -256,7 +258,7 @@ export const acquireSlotRequest = (
     layout,
     claim.key,
     condition,
-    `${set} REMOVE #result, #failure`,
+    `${set} REMOVE #result, #failure, #finalStatus`,
     { ...all, ":slot": { M: holder } },
     slot,
   );
@@ -305,6 +307,7 @@ export const settleRequest = (layout: TableLayout, key: string, hold: Hold, sett
     `SET ${at}#status = :status, ${at}#expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl` +
     (finished?.result ? ", #result = :result" : "") +
     (finished?.failure ? ", #failure = :failure" : "") +
+    (finished?.finalStatus ? ", #finalStatus = :finalStatus" : "") +
     (settlement.data === undefined ? "" : ", #data = :data");
   const all = {
     ...STATES,
@@ -315,6 +318,7 @@ export const settleRequest = (layout: TableLayout, key: string, hold: Hold, sett
     ":ttl": ttlAfter(layout, overAt, hold),
     ":result": finished?.result && encodeResult(finished.result),
     ":failure": finished?.failure && string(JSON.stringify(finished.failure)),
+    ":finalStatus": finished?.finalStatus ? string(finished.finalStatus) : undefined,
     ":data": settlement.data === undefined ? undefined : string(settlement.data),
   };
   return update(layout, key, holdCondition(hold), set, all, hold.slot);

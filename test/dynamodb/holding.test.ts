@@ -125,6 +125,20 @@ describe("data", () => {
   });
 });
 
+describe("a status of the application's own", () => {
+  it("stands in the record of a finished key, until the next run", async () => {
+    const { locks, clock } = setUp();
+    const key = freshKey();
+    const lock = await locks.acquire(key);
+    await lock.finish({ status: "shipped", rememberMs: 1_000 });
+    expect(await locks.get(key)).toMatchObject({ status: "FINISHED", finalStatus: "shipped" });
+    clock.advance(2_000);
+    await locks.acquire(key);
+    expect((await locks.get(key))?.finalStatus).toBeUndefined();
+    await expect(lock.finish({ status: "" })).rejects.toThrow("finish: status must be a non-empty string");
+  });
+});
+
 describe("options that contradict each other", () => {
   it.each([
     [

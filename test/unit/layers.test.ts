@@ -9,7 +9,7 @@ const LAYERS = [
   ["describe", "requests", "result"],
   ["admin-requests"],
   ["store"],
-  ["internals", "lock", "semaphore"],
+  ["ensure-table", "internals", "lock", "semaphore"],
   ["acquire", "options", "read-many", "warm-up"],
   ["table-options", "wait-until-finished"],
   ["table"],
@@ -20,7 +20,7 @@ const LAYERS = [
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */
-const SENDERS = ["dynamodb-client", "store", "table"];
+const SENDERS = ["dynamodb-client", "ensure-table", "store", "table"];
 
 const source = new URL("../../src/", import.meta.url);
 const files = readdirSync(source).map((file) => file.replace(/\.ts$/, ""));
