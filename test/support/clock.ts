@@ -22,7 +22,7 @@ export const manualClock = (start = Date.UTC(2026, 10, 21)) => {
     monotonic = end;
   };
 
-  return {
+  const clock = {
     now: () => wall,
     monotonic: () => monotonic,
     async sleep(ms: number, signal?: AbortSignal) {
@@ -37,14 +37,14 @@ export const manualClock = (start = Date.UTC(2026, 10, 21)) => {
     },
     advance,
     /** Whether nothing is on its way that a timer began: `pass` waits for that. */
-    isIdle: () => true,
+    isIdle: (): boolean => true,
     /** Advances from timer to timer, letting requests that one began come back before the next. */
     async pass(ms: number) {
       const end = monotonic + ms;
       do {
         const next = Math.min(end, ...[...timers.values()].map(({ at }) => at));
         advance(Math.max(0, next - monotonic));
-        for (let turn = 0; turn === 0 || (turn < 200 && !this.isIdle()); turn++) {
+        for (let turn = 0; turn === 0 || (turn < 200 && !clock.isIdle()); turn++) {
           await new Promise((resolve) => setTimeout(resolve, 5));
         }
       } while (monotonic < end);
@@ -61,5 +61,8 @@ export const manualClock = (start = Date.UTC(2026, 10, 21)) => {
     get timers() {
       return timers.size;
     },
-  } satisfies Clock & Record<string, unknown>;
+  };
+  return clock satisfies Clock;
 };
+
+export type ManualClock = ReturnType<typeof manualClock>;
