@@ -18,12 +18,21 @@ export const aProcess = <TClock extends Clock = ManualClock>(
   const { config, ...rest } = options;
   const clock = options.clock ?? (manualClock() as Clock as TClock);
   const client = new DynamoDBClient({ ...localConfig(), maxAttempts: 1, ...config });
+  let onTheWay = 0;
+  if ("isIdle" in clock) {
+    const { isIdle: others } = clock as Clock as ManualClock;
+    Object.assign(clock, { isIdle: () => onTheWay === 0 && others() });
+  }
   const state = { wire: (async ({ send }) => send()) as Wire, sent: [] as string[] };
   client.middlewareStack.add(
     (next, context) => async (args) => {
       const name = String(context.commandName).replace("Command", "");
       state.sent.push(name);
-      const output = await state.wire({ n: state.sent.length, name, send: () => next(args) });
+      const send = () => {
+        onTheWay++;
+        return next(args).finally(() => onTheWay--);
+      };
+      const output = await state.wire({ n: state.sent.length, name, send });
       return output as Awaited<ReturnType<typeof next>>;
     },
     { step: "finalizeRequest", priority: "low", name: "wire" },
