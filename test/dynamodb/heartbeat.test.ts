@@ -8,7 +8,7 @@ import {
   LockTimeoutError,
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
-import { countingClient, lockTable } from "../support/dynamodb.ts";
+import { countingClient, followRequests, lockTable } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -22,13 +22,11 @@ const setUp = async (options: AcquireOptions = {}) => {
   const clock = manualClock();
   const { client, sent } = countingClient({ maxAttempts: 1 });
   const network = { cut: false, delay: undefined as Promise<unknown> | undefined };
-  let onTheWay = 0;
-  clock.isIdle = () => onTheWay === 0;
+  followRequests(clock, client);
   client.middlewareStack.add(
     (next) => async (args) => {
       if (network.cut) throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
-      onTheWay++;
-      const output = await next(args).finally(() => onTheWay--);
+      const output = await next(args);
       await network.delay;
       return output;
     },

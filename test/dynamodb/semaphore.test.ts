@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Lock, LockClient, type LockClientOptions, LockHeldError } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
-import { countingClient, lockTable, loseReplies } from "../support/dynamodb.ts";
+import { countingClient, followRequests, lockTable, loseReplies } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -14,6 +14,7 @@ const freshKey = () => `key-${++keys}`;
 const setUp = (options: LockClientOptions = {}) => {
   const { client, sent } = countingClient();
   const clock = manualClock();
+  followRequests(clock, client);
   const base = {
     client,
     tableName: table.tableName,

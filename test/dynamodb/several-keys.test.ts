@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { LockClient, type LockClientOptions, type LockEvent, LockHeldError } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
-import { countingClient, lockTable, loseReplies } from "../support/dynamodb.ts";
+import { countingClient, followRequests, lockTable, loseReplies } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -17,6 +17,7 @@ const freshKeys = (count: number): string[] => {
 const setUp = (options: LockClientOptions = {}) => {
   const { client, sent } = countingClient();
   const clock = manualClock();
+  followRequests(clock, client);
   const events: LockEvent[] = [];
   const onEvent = (event: LockEvent) => events.push(event);
   const base = { client, tableName: table.tableName, clock, leaseMs: 10_000, heartbeatMs: false as const, onEvent };

@@ -70,3 +70,17 @@ export const actBefore = (client: DynamoDBClient, operation: string, act: () => 
     { step: "initialize", name: `before-${operation}` },
   );
 };
+
+/** Lets a manual clock's `pass` wait for the requests of this client. */
+export const followRequests = (clock: { isIdle: () => boolean }, client: DynamoDBClient) => {
+  const others = clock.isIdle;
+  let onTheWay = 0;
+  clock.isIdle = () => onTheWay === 0 && others();
+  client.middlewareStack.add(
+    (next) => (args) => {
+      onTheWay++;
+      return next(args).finally(() => onTheWay--);
+    },
+    { step: "deserialize", priority: "high", name: "follow" },
+  );
+};

@@ -1,7 +1,7 @@
 import { DynamoDBClient, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
 import { type Clock, LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
-import { localConfig } from "./dynamodb.ts";
+import { followRequests, localConfig } from "./dynamodb.ts";
 
 /** What the SDK sees of a reply that is lost. */
 export const lost = () => Object.assign(new Error("socket hang up"), { name: "TimeoutError", code: "ECONNRESET" });
@@ -18,21 +18,13 @@ export const aProcess = <TClock extends Clock = ManualClock>(
   const { config, ...rest } = options;
   const clock = options.clock ?? (manualClock() as Clock as TClock);
   const client = new DynamoDBClient({ ...localConfig(), maxAttempts: 1, ...config });
-  let onTheWay = 0;
-  if ("isIdle" in clock) {
-    const { isIdle: others } = clock as Clock as ManualClock;
-    Object.assign(clock, { isIdle: () => onTheWay === 0 && others() });
-  }
+  if ("isIdle" in clock) followRequests(clock as Clock as ManualClock, client);
   const state = { wire: (async ({ send }) => send()) as Wire, sent: [] as string[] };
   client.middlewareStack.add(
     (next, context) => async (args) => {
       const name = String(context.commandName).replace("Command", "");
       state.sent.push(name);
-      const send = () => {
-        onTheWay++;
-        return next(args).finally(() => onTheWay--);
-      };
-      const output = await state.wire({ n: state.sent.length, name, send });
+      const output = await state.wire({ n: state.sent.length, name, send: () => next(args) });
       return output as Awaited<ReturnType<typeof next>>;
     },
     { step: "finalizeRequest", priority: "low", name: "wire" },
