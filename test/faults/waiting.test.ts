@@ -1,0 +1,175 @@
+/** Waiting, renewing and losing as the middleware does it, and what throttling does to it. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { LockClient, LockOptionsError, LockTimeoutError, withLock } from "../../src/index.ts";
+import { countingClient, lockTable } from "../support/dynamodb.ts";
+import { lambdaContext } from "../support/lambda.ts";
+import { aProcess, turn } from "../support/process.ts";
+
+let table: Awaited<ReturnType<typeof lockTable>>;
+beforeAll(async () => {
+  table = await lockTable();
+});
+
+let keys = 0;
+const freshKey = () => `key-${++keys}`;
+const realTime = () => {
+  const { client, sent } = countingClient();
+  return { locks: new LockClient({ client, tableName: table.tableName, clockSkewMs: 0 }), client, sent };
+};
+
+describe("throttling and faults while acquiring", () => {
+  it.each([
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "InternalServerError",
+    "TransactionConflictException",
+  ])("%s is retried within the deadline, and reported", async (name) => {
+    const { locks, state, types } = aProcess(table.tableName);
+    state.wire = async ({ n, send }) => {
+      if (n <= 2) throw Object.assign(new Error(name), { name, $fault: "client", $metadata: { httpStatusCode: 400 } });
+      return send();
+    };
+    const lock = await locks.acquire(freshKey(), { waitMs: 60_000 });
+    expect(lock.status).toBe("held");
+    // A conflict is retried where it is sent: it is no news.
+    const reported = name.startsWith("Transaction") ? [] : ["retrying", "retrying"];
+    expect(types()).toEqual([...reported, "acquired"]);
+  });
+
+  it("without a wait it is an error at once, and after the deadline too", async () => {
+    const { locks, clock, state } = aProcess(table.tableName);
+    state.wire = async () => {
+      throw Object.assign(new Error("slow down"), { name: "ThrottlingException", $metadata: { httpStatusCode: 400 } });
+    };
+    await expect(locks.acquire(freshKey())).rejects.toMatchObject({ code: "LOCK_REQUEST" });
+    const started = clock.monotonic();
+    await expect(locks.acquire(freshKey(), { waitMs: 3_000 })).rejects.toMatchObject({
+      cause: { message: "slow down" },
+    });
+    expect(clock.monotonic() - started).toBeLessThanOrEqual(4_000);
+  });
+
+  it("no permission is no reason to wait", async () => {
+    const { locks, state } = aProcess(table.tableName);
+    state.wire = async () => {
+      throw Object.assign(new Error("no"), { name: "AccessDeniedException", $metadata: { httpStatusCode: 400 } });
+    };
+    await expect(locks.acquire(freshKey(), { waitMs: 60_000 })).rejects.toThrow("allow dynamodb:UpdateItem");
+    expect(state.sent).toHaveLength(1);
+  });
+});
+
+describe("a handler that waits for its key", () => {
+  it("waits at most until 500 ms before the invocation ends, whatever waitMs says", async () => {
+    const key = freshKey();
+    await realTime().locks.acquire(key);
+    const { client } = realTime();
+    const handler = withLock(() => "ran", {
+      key: () => key,
+      namespace: false,
+      client,
+      tableName: table.tableName,
+      waitMs: 60_000,
+    });
+    const context = lambdaContext({ timeoutMs: 900 });
+    await expect(handler({}, context)).rejects.toBeInstanceOf(LockTimeoutError);
+    expect(context.getRemainingTimeInMillis()).toBeGreaterThan(300);
+    expect(context.getRemainingTimeInMillis()).toBeLessThan(600);
+  });
+
+  it("has, after the wait, a lease to the end of the invocation and not beyond", async () => {
+    const key = freshKey();
+    const holder = await realTime().locks.acquire(key);
+    const { client } = realTime();
+    const context = lambdaContext({ timeoutMs: 5_000 });
+    const end = Date.now() + context.getRemainingTimeInMillis();
+    const handler = withLock((_event, { lock }) => lock.expiresAt, {
+      key: () => key,
+      namespace: false,
+      client,
+      tableName: table.tableName,
+      waitMs: 4_000,
+    });
+    const expiresAt = handler({}, context);
+    await turn(200);
+    await holder.release();
+    expect(await expiresAt).toBeLessThanOrEqual(end + 5);
+    expect(await expiresAt).toBeGreaterThan(end - 100);
+  });
+
+  it("is answered by duplicateResponse when it waited in vain, and by the response of a run that finished meanwhile", async () => {
+    const { locks, client } = realTime();
+    const options = { namespace: false as const, client, tableName: table.tableName };
+    const held = freshKey();
+    await locks.acquire(held);
+    const patient = withLock(() => "ran", {
+      ...options,
+      key: () => held,
+      waitMs: 100,
+      duplicateResponse: () => "later",
+    });
+    expect(await patient({}, lambdaContext())).toBe("later");
+
+    const finishing = freshKey();
+    const first = locks.once(finishing, () => turn(150).then(() => "first's"));
+    await turn(30);
+    const second = withLock(() => "second's", { ...options, key: () => finishing, waitMs: 5_000 });
+    expect([await second({}, lambdaContext()), await first]).toEqual(["first's", "first's"]);
+  });
+});
+
+describe("a handler with a lease shorter than its invocation", () => {
+  it("is renewed by itself, and settled without a timer left", async () => {
+    const { locks, clock, types } = aProcess(table.tableName, { heartbeatMs: undefined });
+    const handler = withLock(() => clock.pass(20_000), { key: freshKey, namespace: false, locks, leaseMs: 3_000 });
+    await handler({}, lambdaContext());
+    expect(types().filter((type) => type === "renewed").length).toBeGreaterThanOrEqual(19);
+    expect([types().at(-1), clock.timers]).toEqual(["finished", 0]);
+  });
+
+  it("is told when it loses its key, once, and what it writes then changes nothing", async () => {
+    const { locks, clock } = aProcess(table.tableName, { heartbeatMs: undefined });
+    const other = aProcess(table.tableName, { clock });
+    const key = freshKey();
+    const told: string[] = [];
+    const handler = withLock(
+      async (_event, { lock }) => {
+        await other.locks.acquire(key, { force: true });
+        await clock.pass(2_000);
+        told.push(`${lock.status}, signal ${lock.signal.aborted}`);
+        return "mine";
+      },
+      { key: () => key, namespace: false, locks, leaseMs: 3_000, onLost: (_lock, error) => told.push(error.reason) },
+    );
+    expect(await handler({}, lambdaContext())).toBe("mine");
+    expect(told).toEqual(["stolen", "lost, signal true"]);
+    expect((await other.locks.get(key))?.status).toBe("IN_PROGRESS");
+  });
+});
+
+describe("a handler with several keys, or several permits", () => {
+  it("several keys are taken, finished and replayed together", async () => {
+    const { client, sent } = realTime();
+    const pair = [freshKey(), freshKey()];
+    let runs = 0;
+    const handler = withLock(() => ++runs, { key: () => pair, namespace: false, client, tableName: table.tableName });
+    expect([await handler({}, lambdaContext()), await handler({}, lambdaContext())]).toEqual([1, 1]);
+    expect(sent).toEqual(Array(3).fill("TransactWriteItems"));
+  });
+
+  it("permits let as many run at once, and refuse the next", async () => {
+    const { client } = realTime();
+    const key = freshKey();
+    const gate = Promise.withResolvers<void>();
+    const options = { key: () => key, namespace: false as const, client, tableName: table.tableName, permits: 2 };
+    const handler = withLock(() => gate.promise, { ...options, onSuccess: "release" });
+    const running = [handler({}, lambdaContext()), handler({}, lambdaContext())];
+    await turn(100);
+    await expect(handler({}, lambdaContext())).rejects.toMatchObject({ code: "LOCK_HELD" });
+    gate.resolve();
+    await Promise.all(running);
+    expect(() => withLock(() => 1, options)).toThrow(LockOptionsError);
+    expect(() => withLock(() => 1, { key: () => key, expiry: "observed" })).toThrow("expiry 'observed' needs leaseMs");
+  });
+});
