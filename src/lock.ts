@@ -98,7 +98,7 @@ export class Lock implements AsyncDisposable {
   #lease: { readonly ms: number; readonly since: number; readonly expiresAt: number };
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
-  #inFlight: Promise<unknown> = Promise.resolve();
+  #inFlight: Promise<void> | undefined;
   #holds = 1;
   /** A finish or release was asked for: nobody may re-enter. */
   #settling = false;
@@ -271,12 +271,14 @@ export class Lock implements AsyncDisposable {
    * lease is over, nothing waits any more for a request that may hang.
    */
   #serialize<T>(work: () => Promise<T>): Promise<T> {
-    const { signal } = this;
-    const over = signal.aborted
-      ? Promise.resolve()
-      : new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-    const next = Promise.race([this.#inFlight, over]).then(work);
-    this.#inFlight = next.catch(() => {});
+    const before = this.#inFlight;
+    const next = before ? settledOrAborted(before, this.signal).then(work) : work();
+    const settled = next
+      .catch(() => {})
+      .then(() => {
+        if (this.#inFlight === settled) this.#inFlight = undefined;
+      });
+    this.#inFlight = settled;
     return next;
   }
 
@@ -380,6 +382,18 @@ export class Lock implements AsyncDisposable {
     return { key, owner, token, fencingToken, elapsedMs };
   }
 }
+
+/** Leaves no listener behind, for a lock may be renewed for as long as its process lives. */
+const settledOrAborted = (promise: Promise<void>, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const done = () => {
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+    void promise.then(done);
+  });
 
 const finalStatus: Check = (value) =>
   text(value) ?? (String(value).length > 100 ? "must have at most 100 characters" : undefined);

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import {
   type AcquireOptions,
@@ -57,6 +58,7 @@ describe("the heartbeat", () => {
     expect(await others.tryAcquire(lock.key)).toBeUndefined();
     expect(sent).toHaveLength(1 + 10);
     expect(lock.expiresAt).toBeGreaterThan(clock.now() + 5_000);
+    expect(getEventListeners(lock.signal, "abort")).toEqual([]);
     await lock.release();
     await clock.pass(10_000);
     expect(sent).toHaveLength(1 + 10 + 1); // none after the release
