@@ -1,3 +1,4 @@
+import { isTransient, isUnknown } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { LockLostError, LockTimeoutError } from "./errors.ts";
 import type { LockEventListener } from "./events.ts";
@@ -5,7 +6,7 @@ import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 import type { Claim } from "./requests.ts";
 import { acquirePermit } from "./semaphore.ts";
-import { type Acquired, isTransient, isUnknown, recognise, type Store } from "./store.ts";
+import { type Acquired, recognise, type Store } from "./store.ts";
 import { type Backoff, jitteredDelay, untilOver, Watch } from "./wait.ts";
 
 /** What it takes to acquire: the store, time, chance, and someone to tell. */
@@ -144,6 +145,7 @@ class Attempts {
       const reply = (record && recognise(record, token)) ?? (await this.#attempt(leaseMs));
       if (!reply.acquired) {
         const records = "records" in reply ? reply.records : reply.record ? [reply.record] : [];
+        if (records.length === 0) return this.next(); // what was in the way is gone since it was seen
         for (const seen of records) this.#watch.untilOver(seen);
         return { acquired: false, records };
       }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "aws-lambda";
+import { alwaysFree } from "./always-free.ts";
 import { checkOptions, forbidTogether, oneOf } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
@@ -12,10 +13,10 @@ import {
 } from "./invocation-options.ts";
 import { isMissing, toStoredKeys } from "./key.ts";
 import { Lock } from "./lock.ts";
-import { type AttemptOptions, LockClient, Refused } from "./lock-client.ts";
+import { type AttemptOptions, LockClient } from "./lock-client.ts";
 import { checkAcquisition } from "./options.ts";
 import type { LockRecord } from "./record.ts";
-import { alwaysFree } from "./store.ts";
+import { Refused } from "./refused.ts";
 
 /** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
 export type Begun =

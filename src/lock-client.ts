@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { type Acquisition, acquire, type Refusal, type Wanted } from "./acquire.ts";
+import { type Acquisition, acquire, type Wanted } from "./acquire.ts";
 import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { withNewTable } from "./ensure-table.ts";
-import { LockError, LockHeldError, LockOptionsError, LockTimeoutError, ReplayedError } from "./errors.ts";
+import { LockError, LockHeldError, LockTimeoutError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
 import type { LockInternals } from "./internals.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
@@ -17,6 +17,7 @@ import {
   clientChecks,
   DEFAULTS,
   type LockClientOptions,
+  layoutOf,
   type OnceOptions,
   onceChecks,
   type RunOptions,
@@ -25,6 +26,7 @@ import {
   tryAcquireChecks,
 } from "./options.ts";
 import type { LockRecord } from "./record.ts";
+import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
 import { encodeData } from "./result.ts";
 import { DynamoStore, type Store } from "./store.ts";
@@ -42,31 +44,6 @@ export interface AttemptOptions extends AcquireOptions {
 
 /** @internal The lock, or the records that stand in the way. */
 export type Attempt = Lock | Refused;
-
-/** @internal */
-export class Refused {
-  readonly records: readonly LockRecord[];
-  /** How many keys were asked for. */
-  readonly #keys: number;
-
-  constructor({ records }: Refusal, keys: Keys) {
-    this.records = records;
-    this.#keys = keys.length;
-  }
-
-  /** The record that says most: of a run that is at it, or else of one that has finished. */
-  get record(): LockRecord {
-    return (this.records.find(({ status }) => status !== "FINISHED") ?? this.records[0]) as LockRecord;
-  }
-
-  /** The record to replay, if one run has finished all the keys: only that run did what this one would do. */
-  get finished(): LockRecord | undefined {
-    const [first] = this.records;
-    const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
-    if (!one || this.records.length < this.#keys || (first?.keyCount ?? 1) !== this.#keys) return undefined;
-    return this.records.find(({ result }) => result) ?? first;
-  }
-}
 
 /**
  * Locks on a DynamoDB table, for any Node.js program.
@@ -390,19 +367,4 @@ const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: Lock
   if (force && before.expiresAt > now - clockSkewMs) return "forced";
   const again = execution !== undefined && before.execution === execution;
   return before.status === "IN_PROGRESS" && !again ? "taken-over" : "acquired";
-};
-
-const layoutOf = (options: LockClientOptions): TableLayout => {
-  const layout: TableLayout = {
-    tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
-    keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
-    ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
-    sortKey: options.sortKey,
-    retentionMs: options.retentionMs ?? DEFAULTS.retentionMs,
-  };
-  const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
-  if (new Set(attributes).size < attributes.length) {
-    throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
-  }
-  return layout;
 };

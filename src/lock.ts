@@ -4,9 +4,9 @@ import { LockLostError, type LockLostReason, LockOptionsError } from "./errors.t
 import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
-import type { EncodedResult, LockRecord, StoredFailure } from "./record.ts";
+import type { EncodedResult, LockRecord } from "./record.ts";
 import type { Hold, Settlement } from "./requests.ts";
-import { encodeData, toStorable } from "./result.ts";
+import { encodeData, toFailure, toStorable } from "./result.ts";
 import type { Store } from "./store.ts";
 
 export interface ReleaseOptions {
@@ -409,24 +409,4 @@ const finishChecks = {
 const isTooLarge = (error: unknown): boolean => {
   const { name, message } = Object(Object(error).cause) as { name?: unknown; message?: unknown };
   return name === "ValidationException" && /item size/i.test(String(message));
-};
-
-/** Enough of an error message for its reader, in a record that has to stay small. */
-const MAX_MESSAGE_LENGTH = 500;
-
-const toFailure = (error: unknown): StoredFailure => {
-  const { name, message, statusCode } = Object(error) as Record<string, unknown>;
-  return {
-    name: typeof name === "string" ? name.slice(0, MAX_MESSAGE_LENGTH) : "Error",
-    message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
-    ...(typeof statusCode === "number" && { statusCode }),
-  };
-};
-
-const toText = (thrown: unknown): string => {
-  try {
-    return String(thrown);
-  } catch {
-    return "an object without a message"; // without a prototype, for one
-  }
 };

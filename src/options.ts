@@ -5,7 +5,7 @@ import { type LockLostError, LockOptionsError } from "./errors.ts";
 import type { LockEventListener, LockLogger } from "./events.ts";
 import type { Lock } from "./lock.ts";
 import { ATTRIBUTES } from "./record.ts";
-import { MAX_SEMAPHORE_LEASE_MS } from "./requests.ts";
+import { MAX_SEMAPHORE_LEASE_MS, type TableLayout } from "./requests.ts";
 import type { Backoff } from "./wait.ts";
 
 export interface LockClientOptions {
@@ -267,4 +267,20 @@ export const checkAcquisition = (caller: string, options: AcquireOptions, keys: 
       `${caller}: permits and expiry 'observed' contradict each other: slots end by the clock`,
     );
   }
+};
+
+/** Where the records are, by the options of a client. */
+export const layoutOf = (options: LockClientOptions): TableLayout => {
+  const layout: TableLayout = {
+    tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
+    keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
+    ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
+    sortKey: options.sortKey,
+    retentionMs: options.retentionMs ?? DEFAULTS.retentionMs,
+  };
+  const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
+  if (new Set(attributes).size < attributes.length) {
+    throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
+  }
+  return layout;
 };

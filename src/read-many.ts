@@ -1,7 +1,7 @@
+import { isTransient } from "./aws-errors.ts";
 import { LockError } from "./errors.ts";
 import type { LockInternals } from "./internals.ts";
 import type { LockRecord } from "./record.ts";
-import { isTransient } from "./store.ts";
 import { type Backoff, jitteredDelay } from "./wait.ts";
 
 /** Most keys of one BatchGetItem (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html). */

@@ -1,5 +1,5 @@
 import { LockOptionsError } from "./errors.ts";
-import type { EncodedResult } from "./record.ts";
+import type { EncodedResult, StoredFailure } from "./record.ts";
 
 /**
  * Largest response that is stored, in bytes of JSON: DynamoDB's 400 kB for an item
@@ -65,4 +65,25 @@ const isPlain = (value: object): boolean => {
   return (
     grandparent !== null && Object.getPrototypeOf(grandparent) === null && Object.keys(value).length <= value.length
   );
+};
+
+/** Enough of an error message for its reader, in a record that has to stay small. */
+const MAX_MESSAGE_LENGTH = 500;
+
+/** What is remembered of a run that failed for good. */
+export const toFailure = (error: unknown): StoredFailure => {
+  const { name, message, statusCode } = Object(error) as Record<string, unknown>;
+  return {
+    name: typeof name === "string" ? name.slice(0, MAX_MESSAGE_LENGTH) : "Error",
+    message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
+    ...(typeof statusCode === "number" && { statusCode }),
+  };
+};
+
+const toText = (thrown: unknown): string => {
+  try {
+    return String(thrown);
+  } catch {
+    return "an object without a message"; // without a prototype, for one
+  }
 };

@@ -1,6 +1,5 @@
 import {
   BatchGetItemCommand,
-  type CancellationReason,
   DeleteItemCommand,
   type DynamoDBClient,
   GetItemCommand,
@@ -16,8 +15,9 @@ import {
   type ScanPage,
   scanRequest,
 } from "./admin-requests.ts";
+import { isConflict, isNamed, translate, wasRetried } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
-import { LockError, LockTableError } from "./errors.ts";
+import { LockTableError } from "./errors.ts";
 import type { Keys } from "./key.ts";
 import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
@@ -96,6 +96,9 @@ export type ForceReleaseReply =
   | { readonly released: true }
   | { readonly released: false; readonly record: LockRecord | undefined };
 
+const CONFLICT_ATTEMPTS = 5;
+const CONFLICT_DELAY_MS = 10;
+
 /** The only place that sends. Recognises its own writes after a lost reply, and turns AWS errors into ours. */
 export class DynamoStore implements Store {
   readonly #client: DynamoDBClient;
@@ -162,7 +165,7 @@ export class DynamoStore implements Store {
       const { Item: item } = await this.#client.send(new GetItemCommand(readRequest(this.#layout, key, consistent)));
       return item && this.#parse(item, key);
     } catch (error) {
-      throw await this.#translate("GetItem", error);
+      throw await translate(this.#client, this.#layout, "GetItem", error);
     }
   }
 
@@ -179,7 +182,7 @@ export class DynamoStore implements Store {
       const unread = Object.values(UnprocessedKeys).flatMap(({ Keys = [] }) => Keys.map(keyIn));
       return { records: items.map((item) => this.#parse(item, keyIn(item))), unread };
     } catch (error) {
-      throw await this.#translate("BatchGetItem", error);
+      throw await translate(this.#client, this.#layout, "BatchGetItem", error);
     }
   }
 
@@ -191,7 +194,7 @@ export class DynamoStore implements Store {
       const records = Items.flatMap((item) => itemToRecord(item, this.#layout.keyAttribute) ?? []);
       return { records, next: LastEvaluatedKey };
     } catch (error) {
-      throw await this.#translate("Scan", error);
+      throw await translate(this.#client, this.#layout, "Scan", error);
     }
   }
 
@@ -202,7 +205,7 @@ export class DynamoStore implements Store {
     } catch (error) {
       // Refused though there is no item: TTL was faster, or our own delete, whose reply was lost.
       if (isNamed(error, "ConditionalCheckFailedException")) return error.Item === undefined;
-      throw await this.#translate("DeleteItem", error);
+      throw await translate(this.#client, this.#layout, "DeleteItem", error);
     }
   }
 
@@ -274,7 +277,7 @@ export class DynamoStore implements Store {
       if (isNamed(error, "ConditionalCheckFailedException")) {
         return { applied: false, item: error.Item, retried: wasRetried(error) };
       }
-      throw await this.#translate("UpdateItem", error);
+      throw await translate(this.#client, this.#layout, "UpdateItem", error);
     }
   }
 
@@ -304,7 +307,7 @@ export class DynamoStore implements Store {
       const refused = reasons.map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
       if (refused.some((reason) => reason.refused))
         return { applied: false, reasons: refused, retried: wasRetried(error) };
-      throw await this.#translate("TransactWriteItems", error, reasons);
+      throw await translate(this.#client, this.#layout, "TransactWriteItems", error, reasons);
     }
   }
 
@@ -315,34 +318,6 @@ export class DynamoStore implements Store {
       `Table ${this.#layout.tableName} has an item under key ${JSON.stringify(key)} that is no lock record: ` +
         "something else writes to this table. Use a table of their own for locks, or another namespace. Nothing was written",
     );
-  }
-
-  async #translate(action: string, error: unknown, reasons: CancellationReason[] = []): Promise<LockError> {
-    if (error instanceof LockError) return error;
-    const { tableName, keyAttribute, sortKey } = this.#layout;
-    const cause = { cause: error };
-    const schema = `partition key ${keyAttribute} (S)${sortKey ? ` and sort key ${sortKey.attribute}` : " and no sort key"}`;
-    if (isNamed(error, "ResourceNotFoundException")) {
-      const region = await this.#client.config.region();
-      return new LockTableError(
-        `Table ${tableName} does not exist in ${region}: create it with createLockTable or in your template, ` +
-          `with ${schema}, or set tableName or DYNAMO_LOCK_TABLE to the right name`,
-        cause,
-      );
-    }
-    if (isNamed(error, "AccessDeniedException")) {
-      return new LockTableError(`No permission: allow dynamodb:${action} on table ${tableName} in the role`, cause);
-    }
-    const details = [error, ...reasons].map((part) => Object(part).message ?? Object(part).Message).join(" ");
-    const invalid = isNamed(error, "ValidationException") || reasons.some(({ Code }) => Code === "ValidationError");
-    if (invalid && KEY_SCHEMA.test(details)) {
-      return new LockTableError(
-        `Table ${tableName} has another key schema: expected ${schema}. Set keyAttribute and sortKey as the table has them`,
-        cause,
-      );
-    }
-    const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    return new LockError("LOCK_REQUEST", `${action} on table ${tableName} failed: ${message}`, cause);
   }
 }
 
@@ -360,82 +335,10 @@ type TransactReply =
       readonly retried: boolean;
     };
 
-/** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */
-const KEY_SCHEMA = /key element|number of conditions on the keys|required keys was not given|type mismatch for key/i;
-
-/** By name, as the AWS SDK advises where several copies of its classes may be loaded. */
-const isNamed = (
-  error: unknown,
-  name: string,
-): error is Error & { readonly Item?: Item; readonly CancellationReasons?: CancellationReason[] } =>
-  error instanceof Error && error.name === name;
-
-const CONFLICT_ATTEMPTS = 5;
-const CONFLICT_DELAY_MS = 10;
-
-/** The SDK notes in its errors how often it sent the request. */
-const wasRetried = (error: unknown): boolean =>
-  ((error as { $metadata?: { attempts?: number } }).$metadata?.attempts ?? 1) > 1;
-
-const isConflict = (error: unknown): boolean => {
-  const { name, CancellationReasons = [] } = Object(error) as {
-    name?: string;
-    CancellationReasons?: CancellationReason[];
-  };
-  if (name === "TransactionConflictException" || name === "TransactionInProgressException") return true;
-  const codes = CancellationReasons.map(({ Code }) => Code);
-  return codes.includes("TransactionConflict") && !codes.includes("ConditionalCheckFailed");
-};
-
-const THROTTLED = /^(ProvisionedThroughputExceeded|Throttling|RequestLimitExceeded)/;
-
-/** The AWS error behind one of ours that tells of a failed request. */
-const causeOf = (error: unknown) =>
-  Object(error instanceof LockError && error.code === "LOCK_REQUEST" ? error.cause : undefined) as {
-    name?: string;
-    code?: string;
-    $metadata?: { httpStatusCode?: number };
-    CancellationReasons?: CancellationReason[];
-  };
-
-/** Whether it is not known if the request applied: a fault of the network or the server. */
-export const isUnknown = (error: unknown): boolean => {
-  const { name = "", code = "", $metadata } = causeOf(error);
-  if (/^(InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout)/.test(name)) return true;
-  return ($metadata?.httpStatusCode ?? 0) >= 500 || /^(E[A-Z]+|UND_ERR_\w+)$/.test(code);
-};
-
-/** Whether the same request may succeed a moment later. */
-export const isTransient = (error: unknown): boolean => {
-  const cause = causeOf(error);
-  const throttled = cause.CancellationReasons?.some(({ Code }) => /Throttling|ThroughputExceeded/.test(Code ?? ""));
-  return isUnknown(error) || THROTTLED.test(cause.name ?? "") || throttled === true || isConflict(cause);
-};
-
 /** The acquisition with this token, if the record is its: the write applied, and its reply was lost. */
 export const recognise = (record: LockRecord, token: string): Acquired | undefined => {
   const slot = record.holders?.find((holder) => holder.token === token && holder.status === "IN_PROGRESS");
   if (!slot && (record.token !== token || record.status !== "IN_PROGRESS")) return undefined;
   const { fencingToken, acquiredAt, expiresAt } = slot ?? record;
   return { acquired: true, fencingToken, acquiredAt, expiresAt, data: record.data, ...(slot && { slot: slot.slot }) };
-};
-
-/** For local work without a table: every key is free, and nothing is sent. */
-export const alwaysFree = (clock: Clock): Store => {
-  const acquire = async ({ leaseMs }: Claim): Promise<Acquired> => {
-    const now = clock.now();
-    return { acquired: true, fencingToken: now, acquiredAt: now, expiresAt: now + leaseMs };
-  };
-  return {
-    acquire,
-    acquireAll: ([claim]) => acquire(claim as Claim),
-    acquireSlot: acquire,
-    renew: async () => ({ done: true, status: "IN_PROGRESS" }),
-    settle: async (_keys, _hold, { status }) => ({ done: true, status }),
-    read: async () => undefined,
-    readBatch: async () => ({ records: [], unread: [] }),
-    scan: async () => ({ records: [] }),
-    remove: async () => true,
-    forceRelease: async () => ({ released: true }),
-  };
 };

@@ -145,7 +145,7 @@ describe("with Powertools' Logger", () => {
         clock.advance(2_000);
         await next(event, second);
       },
-      { leaseMs: 1_000 },
+      { leaseMs: 1_000, heartbeatMs: false },
     )(event, first);
     expect(lines()).toMatchObject([
       { level: "WARN", message: "Lock lost", lock: { key, owner: first.awsRequestId, reason: "expired" } },

@@ -262,11 +262,15 @@ describe.each(versions)("$name", ({ middy }) => {
       const options = day.clockedOptions(clock);
       const gate = deferred();
       const { handler, locks } = reporter();
-      const slow = chain(middy, [dynamoLock({ ...options, leaseMs: 50 })], async (event, context) => {
-        const report = await handler(event, context);
-        await gate.promise;
-        return report;
-      });
+      const slow = chain(
+        middy,
+        [dynamoLock({ ...options, leaseMs: 50, heartbeatMs: false })],
+        async (event, context) => {
+          const report = await handler(event, context);
+          await gate.promise;
+          return report;
+        },
+      );
       const first = slow(day.event);
       await vi.waitFor(() => expect(locks).toHaveLength(1));
       clock.advance(50 + skew);
@@ -290,7 +294,7 @@ describe.each(versions)("$name", ({ middy }) => {
       const clock = manualClock();
       const options = day.clockedOptions(clock);
       let asItWas: unknown;
-      const invoke = chain(middy, [dynamoLock({ ...options, leaseMs: 50 })], async () => {
+      const invoke = chain(middy, [dynamoLock({ ...options, leaseMs: 50, heartbeatMs: false })], async () => {
         clock.advance(50 + skew);
         await chain(middy, [dynamoLock(options)], async () => "the next report")(day.event);
         asItWas = await day.item();
