@@ -35,6 +35,20 @@ describe("a semaphore", () => {
     expect(Number((await table.item(key))?.ttl?.N) * 1000).toBeGreaterThanOrEqual(one.expiresAt);
   });
 
+  it("an acquisition between the look and the counted write is not overlooked", async () => {
+    const clock = manualClock();
+    const key = freshKey();
+    const five = aProcess(table.tableName, { clock });
+    await five.locks.acquire(key, { permits: 5 });
+    const two = aProcess(table.tableName, { clock });
+    two.state.wire = async ({ n, send }) => {
+      if (n === 2) await five.locks.acquire(key, { permits: 5 }); // after two saw one holder, and room for one more
+      return send();
+    };
+    expect(await two.locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await five.locks.count(key)).toBe(2);
+  });
+
   it("a renewal that arrives between the look and the counted write: not more holders than permits", async () => {
     // A's clock is 900 ms behind the others': within clockSkewMs.
     const clock = manualClock();

@@ -169,6 +169,9 @@ describe("a handler with several keys, or several permits", () => {
     await expect(handler({}, lambdaContext())).rejects.toMatchObject({ code: "LOCK_HELD" });
     gate.resolve();
     await Promise.all(running);
+    const durable = { ...lambdaContext(), executionContext: { durableExecutionArn: "arn" } };
+    const again = withLock(() => 1, { ...options, onSuccess: "release", leaseMs: 60_000 });
+    await expect(again({}, durable)).rejects.toThrow("permits and a durable execution contradict each other");
     expect(() => withLock(() => 1, options)).toThrow(LockOptionsError);
     expect(() => withLock(() => 1, { key: () => key, expiry: "observed" })).toThrow("expiry 'observed' needs leaseMs");
   });

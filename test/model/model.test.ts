@@ -2,7 +2,7 @@
  * Stories told by chance, on a real engine: whatever the network, the clocks and freezes do, there are never more holders than
  * permits, fencing tokens increase, and what is finished stays so until its window ends.
  *
- * `SEED` replays the story of a failure, `MODEL` names worlds (with commas), `MODEL_MS` is the time for each.
+ * `SEED` replays the story of a failure, or begins elsewhere, `MODEL` names worlds (with commas), `MODEL_MS` is the time for each.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { lockTable } from "../support/dynamodb.ts";
@@ -39,7 +39,7 @@ describe.each(chosen)("a world: %s", (name, rules) => {
   it("keeps every promise in every story", { timeout: budgetMs + 60_000 }, async () => {
     const totals: Record<string, number> = { stories: 0 };
     const stop = performance.now() + budgetMs;
-    let seed = Number(SEED ?? Date.now() % 1_000_000_000);
+    let seed = Number(SEED ?? 1); // the same stories every time, as many as there is time for
     do {
       const world = new World(rules, seed, table);
       await world.run().catch((error: Error) => {
