@@ -141,7 +141,8 @@ class Attempts {
     const leaseMs = this.#wanted.leaseMs();
     try {
       // Which slot an attempt took that we heard nothing of, only the record can tell.
-      const record = permits > 1 && this.#unknownSince !== undefined ? await store.read(keys[0]) : undefined;
+      const record =
+        permits > 1 && this.#unknownSince !== undefined ? await store.read(keys[0]).catch(() => undefined) : undefined;
       const reply = (record && recognise(record, token)) ?? (await this.#attempt(leaseMs));
       if (!reply.acquired) {
         const records = "records" in reply ? reply.records : reply.record ? [reply.record] : [];
@@ -149,7 +150,8 @@ class Attempts {
         for (const seen of records) this.#watch.untilOver(seen);
         return { acquired: false, records };
       }
-      return await this.#alive({ ...reply, startedAt: this.#unknownSince ?? startedAt }, leaseMs);
+      const since = reply.recognised ? (this.#unknownSince ?? startedAt) : startedAt;
+      return await this.#alive({ ...reply, startedAt: since }, leaseMs);
     } catch (error) {
       if (isUnknown(error)) this.#unknownSince ??= startedAt;
       throw error;
@@ -178,7 +180,10 @@ class Attempts {
       if (permits === 1 || slot !== undefined) await store.settle(keys, { token, slot }, { status: "RELEASED" });
     };
     // If it fails too, the lease ends what was taken. The error that the caller gets is the first one.
-    await Promise.race([release().catch(() => {}), clock.sleep(GIVE_BACK_MS)]);
+    const released = new AbortController();
+    const waited = clock.sleep(GIVE_BACK_MS, released.signal).catch(() => {});
+    await Promise.race([release().catch(() => {}), waited]);
+    released.abort();
   }
 
   #claim(key: string, leaseMs: number): Claim {
@@ -228,17 +233,24 @@ class Attempts {
     }
   }
 
-  /** A reply that took longer than the lease brings a lock that is over: renew it, since nobody else has been told of it. */
+  /**
+   * A reply that took longer than the lease brings a lock that is over: renew it, since nobody else has been told of it. Not
+   * a permit: who counts holders relies on a lease that was seen over to stay so.
+   */
   async #alive(acquisition: Acquisition, leaseMs: number): Promise<Acquisition> {
     const { clock, store } = this.#context;
     const { keys, token } = this.#wanted;
     const isOver = ({ expiresAt, startedAt, acquiredAt }: Acquisition) =>
       expiresAt <= clock.now() || startedAt + (expiresAt - acquiredAt) <= clock.monotonic();
     if (!isOver(acquisition)) return acquisition;
+    const hold = { token, slot: acquisition.slot };
+    if (acquisition.slot !== undefined) {
+      await store.settle(keys, hold, { status: "RELEASED" });
+      throw new LockLostError(keys[0], "expired");
+    }
     const startedAt = clock.monotonic();
     const acquiredAt = clock.now();
     const renewed = { ...acquisition, startedAt, acquiredAt, expiresAt: acquiredAt + leaseMs };
-    const hold = { token, slot: acquisition.slot };
     const reply = await store.renew(keys, hold, { ms: leaseMs, expiresAt: renewed.expiresAt }, [acquisition.expiresAt]);
     if (reply.done && !isOver(renewed)) return renewed;
     await store.settle(keys, hold, { status: "RELEASED" });

@@ -98,7 +98,7 @@ export class Lock implements AsyncDisposable {
   #lease: { readonly ms: number; readonly since: number; readonly expiresAt: number };
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
-  #inFlight: Promise<void> | undefined;
+  #inFlight: { readonly settled: Promise<void>; readonly isRenewal: boolean } | undefined;
   #holds = 1;
   /** A finish or release was asked for: nobody may re-enter. */
   #settling = false;
@@ -268,17 +268,19 @@ export class Lock implements AsyncDisposable {
 
   /**
    * Writes are one at a time: a release that follows a renewal or a finish in flight sees how that one ended. Once the
-   * lease is over, nothing waits any more for a request that may hang.
+   * lease is over, nothing waits any more for a renewal that may hang.
    */
-  #serialize<T>(work: () => Promise<T>): Promise<T> {
+  #serialize<T>(work: () => Promise<T>, isRenewal = false): Promise<T> {
     const before = this.#inFlight;
-    const next = before ? settledOrAborted(before, this.signal).then(work) : work();
+    const turn = before && (before.isRenewal ? settledOrAborted(before.settled, this.signal) : before.settled);
+    const next = turn ? turn.then(work) : work();
     const settled = next
       .catch(() => {})
       .then(() => {
-        if (this.#inFlight === settled) this.#inFlight = undefined;
+        if (this.#inFlight === inFlight) this.#inFlight = undefined;
       });
-    this.#inFlight = settled;
+    const inFlight = { settled, isRenewal };
+    this.#inFlight = inFlight;
     return next;
   }
 
@@ -288,12 +290,14 @@ export class Lock implements AsyncDisposable {
       if (this.#isOver) throw this.#lose("expired");
       const { clock, store, report } = this.#host;
       const lease = { ms, since: clock.monotonic(), expiresAt: clock.now() + ms };
-      // Another end than every one before, also when the wall clock stands still: watchers must see the renewal.
-      while (this.#ends.includes(lease.expiresAt)) lease.expiresAt++;
       const ends = this.#ends;
+      const isShorter = lease.since + ms < this.#lease.since + this.#lease.ms;
+      // Another end than before, also when the wall clock stands still or was set back: watchers must see the renewal.
+      if (!isShorter) lease.expiresAt = Math.max(lease.expiresAt, ...ends.map((end) => end + 1));
+      while (ends.includes(lease.expiresAt)) lease.expiresAt++;
       this.#ends = [...ends, lease.expiresAt];
       // A shorter lease holds for us from now on, whether or not we hear that it was written.
-      if (lease.since + ms < this.#lease.since + this.#lease.ms) this.#takeLease(lease);
+      if (isShorter) this.#takeLease(lease);
       const reply = await this.#reported("renew", () => store.renew(this.keys, this.#hold, lease, ends));
       if (!reply.done) throw this.#lose(reply.reason, reply.key);
       this.#ends = [lease.expiresAt];
@@ -301,7 +305,7 @@ export class Lock implements AsyncDisposable {
       if (this.#isOver) throw this.#lose("expired");
       this.#takeLease(lease);
       report({ type: "renewed", expiresAt: this.expiresAt, ...this.#about() });
-    });
+    }, true);
   }
 
   #takeLease(lease: { readonly ms: number; readonly since: number; readonly expiresAt: number }): void {
@@ -315,9 +319,9 @@ export class Lock implements AsyncDisposable {
     const finishing = settlement.status === "FINISHED";
     const held = this.#unknown?.held ?? this.status === "held";
     this.#watch.stop();
-    const reply = await this.#reported(finishing ? "finish" : "release", () =>
-      store.settle(this.keys, this.#hold, settlement),
-    ).catch((error: unknown) => {
+    const reply = await store.settle(this.keys, this.#hold, settlement).catch((error: unknown) => {
+      if ("result" in settlement && isTooLarge(error)) throw error; // for certain not applied, and tried without it
+      report({ type: "failed", operation: finishing ? "finish" : "release", error, ...this.#about() });
       // It may have applied: from here on nobody may count on the lock, and nothing renews it.
       this.#unknown = { held };
       this.#abort.abort(new LockLostError(this.key, "unreachable"));

@@ -70,20 +70,16 @@ const isPlain = (value: object): boolean => {
 /** Enough of an error message for its reader, in a record that has to stay small. */
 const MAX_MESSAGE_LENGTH = 500;
 
-/** What is remembered of a run that failed for good. */
+/** What is remembered of a run that failed for good, whatever it threw. */
 export const toFailure = (error: unknown): StoredFailure => {
-  const { name, message, statusCode } = Object(error) as Record<string, unknown>;
-  return {
-    name: typeof name === "string" ? name.slice(0, MAX_MESSAGE_LENGTH) : "Error",
-    message: (typeof message === "string" ? message : toText(error)).slice(0, MAX_MESSAGE_LENGTH),
-    ...(typeof statusCode === "number" && { statusCode }),
-  };
-};
-
-const toText = (thrown: unknown): string => {
   try {
-    return String(thrown);
+    const { name, message, statusCode } = Object(error) as Record<string, unknown>;
+    return {
+      name: typeof name === "string" ? name.slice(0, MAX_MESSAGE_LENGTH) : "Error",
+      message: (typeof message === "string" ? message : String(error)).slice(0, MAX_MESSAGE_LENGTH),
+      ...(typeof statusCode === "number" && { statusCode }),
+    };
   } catch {
-    return "an object without a message"; // without a prototype, for one
+    return { name: "Error", message: "an object without a message" }; // no prototype, or a getter that throws
   }
 };

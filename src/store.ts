@@ -42,6 +42,8 @@ export interface Acquired {
   /** Epoch ms. */
   readonly expiresAt: number;
   readonly slot?: number;
+  /** Found in the record, by its token: the reply to the request that took it was lost. */
+  readonly recognised?: boolean;
   /** The record as it was before, where the request could bring it. */
   readonly before?: LockRecord | undefined;
   /** The application's data that stands in the record. */
@@ -340,5 +342,14 @@ export const recognise = (record: LockRecord, token: string): Acquired | undefin
   const slot = record.holders?.find((holder) => holder.token === token && holder.status === "IN_PROGRESS");
   if (!slot && (record.token !== token || record.status !== "IN_PROGRESS")) return undefined;
   const { fencingToken, acquiredAt, expiresAt } = slot ?? record;
-  return { acquired: true, fencingToken, acquiredAt, expiresAt, data: record.data, ...(slot && { slot: slot.slot }) };
+  const { data } = record;
+  return {
+    acquired: true,
+    recognised: true,
+    fencingToken,
+    acquiredAt,
+    expiresAt,
+    data,
+    ...(slot && { slot: slot.slot }),
+  };
 };
