@@ -27,8 +27,9 @@ const setUp = async (options: AcquireOptions = {}) => {
   client.middlewareStack.add(
     (next) => async (args) => {
       if (network.cut) throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+      const { delay } = network; // of this request, whatever is set meanwhile
       const output = await next(args);
-      await network.delay;
+      await delay;
       return output;
     },
     { step: "finalizeRequest", name: "network" },
