@@ -104,7 +104,7 @@ export class Lock implements AsyncDisposable {
   #settling = false;
   /** A finish or release whose fate is unknown: whether the lease was held when it was sent. */
   #unknown: { readonly held: boolean } | undefined;
-  /** Ends of the lease that the record may have: more than one after a renewal whose fate is unknown. */
+  /** First and last end of the lease that the record may have: they differ after a renewal whose fate is unknown. */
   #ends: readonly number[];
 
   /** @internal */
@@ -294,8 +294,7 @@ export class Lock implements AsyncDisposable {
       const isShorter = lease.since + ms < this.#lease.since + this.#lease.ms;
       // Another end than before, also when the wall clock stands still or was set back: watchers must see the renewal.
       if (!isShorter) lease.expiresAt = Math.max(lease.expiresAt, ...ends.map((end) => end + 1));
-      while (ends.includes(lease.expiresAt)) lease.expiresAt++;
-      this.#ends = [...ends, lease.expiresAt];
+      this.#ends = [Math.min(...ends, lease.expiresAt), Math.max(...ends, lease.expiresAt)];
       // A shorter lease holds for us from now on, whether or not we hear that it was written.
       if (isShorter) this.#takeLease(lease);
       const reply = await this.#reported("renew", () => store.renew(this.keys, this.#hold, lease, ends));

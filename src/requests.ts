@@ -283,12 +283,12 @@ export const renewRequest = (
   now: number,
 ) => {
   const at = hold.slot === undefined ? "" : "#slot.";
-  const ends = Object.fromEntries(knownEnds.map((end, index) => [`:end${index}`, number(end)]));
-  const condition = `${holdCondition(hold)} AND ${at}#expiresAt IN (${Object.keys(ends).join(", ")})`;
+  const condition = `${holdCondition(hold)} AND ${at}#expiresAt BETWEEN :firstEnd AND :lastEnd`;
   const set = `SET ${at}#leaseMs = :leaseMs, ${at}#expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl`;
   const all = {
     ...STATES,
-    ...ends,
+    ":firstEnd": number(Math.min(...knownEnds)),
+    ":lastEnd": number(Math.max(...knownEnds)),
     ":token": string(hold.token),
     ":leaseMs": number(lease.ms),
     ":expiresAt": number(lease.expiresAt),

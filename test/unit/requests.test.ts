@@ -74,7 +74,10 @@ it("every write after the acquisition needs the token and IN_PROGRESS", () => {
   for (const [name, request] of Object.entries(laterWrites)) {
     const at = name.endsWith("Slot") ? "#slot." : "";
     const proof = `${at}#token = :token AND ${at}#status = :inProgress`;
-    const known = { renew: ` AND #expiresAt IN (:end0, :end1)`, renewSlot: ` AND #slot.#expiresAt IN (:end0)` }[name];
+    const known = {
+      renew: " AND #expiresAt BETWEEN :firstEnd AND :lastEnd",
+      renewSlot: " AND #slot.#expiresAt BETWEEN :firstEnd AND :lastEnd",
+    }[name];
     expect(request.ConditionExpression).toBe(proof + (known ?? ""));
     expect(request.ExpressionAttributeValues?.[":token"]).toEqual({ S: "t1" });
   }
