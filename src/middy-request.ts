@@ -24,7 +24,7 @@ export interface DynamoLockMiddleware<TEvent, TContext> {
 /** What one instance holds for a request, and has to settle once. */
 export interface Held {
   /** A `before` after this instance's has answered, so that no `after` runs: gives the answer that is to be given. */
-  answeredEarly(response: unknown): Promise<unknown>;
+  readonly answeredEarly: (response: unknown) => Promise<unknown>;
 }
 
 /**
@@ -51,13 +51,17 @@ export const take = <T extends Held>(request: object, instance: symbol): T | und
   return held;
 };
 
-/** No `after` runs when a `before` answers: what instances before this one hold would stay taken. The inner ones see the answer first. */
+/**
+ * No `after` runs when a `before` answers: what instances before this one hold would stay taken. The innermost sees the answer first.
+ * Where one throws, the `onError`s of the others settle theirs.
+ */
 export const answerEarly = async (request: { earlyResponse?: unknown }, response: unknown): Promise<void> => {
-  const all = invocations.get(request)?.held;
-  const held = [...(all?.values() ?? [])].reverse();
-  all?.clear();
+  const held = invocations.get(request)?.held ?? new Map<symbol, Held>();
   let answer = response;
-  for (const instance of held) answer = await instance.answeredEarly(answer);
+  for (const [instance, { answeredEarly }] of [...held].reverse()) {
+    held.delete(instance);
+    answer = await answeredEarly(answer);
+  }
   request.earlyResponse = answer; // not returned: Middy would take a returned undefined for "go on"
 };
 
