@@ -1,10 +1,15 @@
+import { randomUUID } from "node:crypto";
 import {
   BatchGetItemCommand,
+  type CancellationReason,
+  type ConditionCheck,
   DeleteItemCommand,
   type DynamoDBClient,
   GetItemCommand,
   ScanCommand,
+  type TransactWriteItem,
   TransactWriteItemsCommand,
+  type TransactWriteItemsCommandInput,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import {
@@ -15,24 +20,26 @@ import {
   type ScanPage,
   scanRequest,
 } from "./admin-requests.ts";
-import { isConflict, isNamed, translate, wasRetried } from "./aws-errors.ts";
+import { isConflict, isNamed, isTransient, translate, wasRetried } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
+import { commitRequest, conditionRequest } from "./commit.ts";
 import { LockTableError } from "./errors.ts";
 import type { Keys } from "./key.ts";
 import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
   acquireRequest,
-  acquireSlotRequest,
   type Claim,
   type ConditionalUpdate,
   type Hold,
   readRequest,
   renewRequest,
   type Settlement,
-  type SlotClaim,
-  settleRequest,
+  settleRequests,
+  storeResultRequest,
   type TableLayout,
 } from "./requests.ts";
+import { compress, decompress } from "./result.ts";
+import { acquireSlotRequest, type SlotClaim } from "./semaphore-requests.ts";
 
 export interface Acquired {
   readonly acquired: true;
@@ -83,6 +90,19 @@ export interface Store {
   acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply>;
   renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply>;
   settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply>;
+  /** The application's items and the settlement in one transaction, to be sent until its fate is known. */
+  toCommit(items: readonly TransactWriteItem[], keys: Keys, hold: Hold, settlement: Settlement): Commit;
+  /**
+   * Sends it once. What is the application's to know is thrown as it came: its own conditions, a conflict; a `LockError`
+   * only where it is not known whether it applied.
+   */
+  commit(commit: Commit): Promise<HoldReply>;
+  /** That the key is held, for a transaction of the application's own. */
+  condition(key: string, hold: Hold): ConditionCheck;
+  /** Puts a response that is too large for the record beside it. Throws a `LockError` if it is larger than an item. */
+  storeResult(key: string, hold: Hold, json: string, window: { readonly rememberMs: number }): Promise<void>;
+  /** The response beside the record. */
+  readResult(record: LockRecord): Promise<unknown>;
   read(key: string, options?: { consistent?: boolean }): Promise<LockRecord | undefined>;
   /** Records, strongly consistent, and the keys that DynamoDB left unread. Of at most 100 keys, none twice. */
   readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }>;
@@ -92,6 +112,14 @@ export interface Store {
   remove(seen: LockRecord): Promise<boolean>;
   /** Frees the key, unless another acquisition or status than the seen one is there: then `record` says which. */
   forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply>;
+}
+
+export interface Commit {
+  readonly keys: readonly string[];
+  readonly hold: Hold;
+  readonly input: TransactWriteItemsCommandInput;
+  /** How often it was sent. */
+  attempts: number;
 }
 
 export type ForceReleaseReply =
@@ -144,31 +172,76 @@ export class DynamoStore implements Store {
 
   renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply> {
     const now = this.#clock.now();
-    const request = (key: string) => renewRequest(this.#layout, key, hold, lease, knownEnds, now);
-    return this.#write(keys, hold, "IN_PROGRESS", request, lease.expiresAt);
+    const requests = keys.map((key) => renewRequest(this.#layout, key, hold, lease, knownEnds, now));
+    return this.#write(keys, hold, "IN_PROGRESS", requests, lease.expiresAt);
   }
 
   async settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply> {
-    const now = this.#clock.now();
-    // One copy of the response is enough for a repeat, which reads all keys.
-    const { result: _result, ...rest } = settlement as Settlement & { result?: unknown };
-    const request = (key: string) =>
-      settleRequest(this.#layout, key, hold, key === keys[0] ? settlement : (rest as Settlement), now);
-    const reply = await this.#write(keys, hold, settlement.status, request);
+    const requests = settleRequests(this.#layout, keys, hold, settlement, this.#clock.now());
+    const reply = await this.#write(keys, hold, settlement.status, requests);
     if (!reply.done && settlement.status === "RELEASED" && keys.length > 1) {
       // One of several keys is lost: the others are still ours to free.
-      await Promise.all(keys.map((key) => this.#write([key], hold, settlement.status, request)));
+      await Promise.all(
+        keys.map((key, index) => this.#write([key], hold, settlement.status, [requests[index] as ConditionalUpdate])),
+      );
     }
     return reply;
   }
 
-  async read(key: string, { consistent = true } = {}): Promise<LockRecord | undefined> {
+  toCommit(items: readonly TransactWriteItem[], keys: Keys, hold: Hold, settlement: Settlement): Commit {
+    const settlements = settleRequests(this.#layout, keys, hold, settlement, this.#clock.now());
+    return { keys, hold, input: commitRequest(items, settlements, randomUUID()), attempts: 0 };
+  }
+
+  async commit(commit: Commit): Promise<HoldReply> {
+    const { keys, hold, input } = commit;
+    commit.attempts++;
     try {
-      const { Item: item } = await this.#client.send(new GetItemCommand(readRequest(this.#layout, key, consistent)));
-      return item && this.#parse(item, key);
+      await this.#client.send(new TransactWriteItemsCommand(input));
+      return { done: true, status: "FINISHED" };
     } catch (error) {
-      throw await translate(this.#client, this.#layout, "GetItem", error);
+      const reasons = isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
+      const retried = commit.attempts > 1 || wasRetried(error);
+      const ours = toRefusals(reasons.slice(reasons.length - keys.length));
+      const reply = this.#transactionReply(keys, hold, { reasons: ours, retried });
+      if (reply) return reply;
+      // An earlier attempt may have applied, and made the application's own conditions fail.
+      const [key] = keys;
+      if (key !== undefined && retried && toRefusals(reasons).some(({ refused }) => refused)) {
+        const found = this.#holdReply(key, hold, await this.#item(key), retried, undefined);
+        if (found.done) return found;
+      }
+      const translated = await translate(this.#client, this.#layout, "TransactWriteItems", error, reasons);
+      throw isTransient(translated) && !isConflict(error) ? translated : error;
     }
+  }
+
+  condition(key: string, hold: Hold): ConditionCheck {
+    return conditionRequest(this.#layout, key, hold);
+  }
+
+  async storeResult(key: string, hold: Hold, json: string, window: { readonly rememberMs: number }): Promise<void> {
+    const body = await compress(json);
+    try {
+      const request = storeResultRequest(this.#layout, key, hold, body, window, this.#clock.now());
+      await this.#client.send(new UpdateItemCommand(request));
+    } catch (error) {
+      throw await translate(this.#client, this.#layout, "UpdateItem", error);
+    }
+  }
+
+  async readResult({ key, resultKey = key }: LockRecord): Promise<unknown> {
+    const body = (await this.#item(resultKey))?.[ATTRIBUTES.result]?.B;
+    if (body) return JSON.parse(await decompress(body));
+    throw new LockTableError(
+      `Table ${this.#layout.tableName} has no item ${JSON.stringify(resultKey)} any more, which had the stored response ` +
+        `of key ${JSON.stringify(key)}: something else deletes in this table`,
+    );
+  }
+
+  async read(key: string, { consistent = true } = {}): Promise<LockRecord | undefined> {
+    const item = await this.#item(key, consistent);
+    return item && this.#parse(item, key);
   }
 
   async readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }> {
@@ -242,20 +315,29 @@ export class DynamoStore implements Store {
     keys: Keys,
     hold: Hold,
     status: "IN_PROGRESS" | "FINISHED" | "RELEASED",
-    request: (key: string) => ConditionalUpdate,
+    requests: readonly ConditionalUpdate[],
     end?: number,
   ): Promise<HoldReply> {
     if (keys.length === 1) {
-      const reply = await this.#update(request(keys[0]));
+      const reply = await this.#update(requests[0] as ConditionalUpdate);
       return reply.applied ? { done: true, status } : this.#holdReply(keys[0], hold, reply.item, reply.retried, end);
     }
-    const reply = await this.#transact(keys.map(request));
-    if (reply.applied) return { done: true, status };
+    const reply = await this.#transact(requests);
+    return reply.applied ? { done: true, status } : (this.#transactionReply(keys, hold, reply, end) as HoldReply);
+  }
+
+  /** Nothing, if none of the keys refused. */
+  #transactionReply(
+    keys: readonly string[],
+    hold: Hold,
+    { reasons, retried }: { readonly reasons: readonly Refusal[]; readonly retried: boolean },
+    end?: number,
+  ): HoldReply | undefined {
     const replies = keys.flatMap((key, index) => {
-      const { refused, item } = reply.reasons[index] ?? {};
-      return refused ? [this.#holdReply(key, hold, item, reply.retried, end)] : [];
+      const { refused, item } = reasons[index] ?? {};
+      return refused ? [this.#holdReply(key, hold, item, retried, end)] : [];
     });
-    return replies.find(({ done }) => !done) ?? (replies[0] as HoldReply);
+    return replies.find(({ done }) => !done) ?? replies[0];
   }
 
   /** Our own token, settled or with the end that was asked for: this write, or one before it, applied and its reply was lost. */
@@ -267,6 +349,14 @@ export class DynamoStore implements Store {
     if (ours && status === "IN_PROGRESS" && Number(at?.[ATTRIBUTES.expiresAt]?.N) === end)
       return { done: true, status };
     return { done: false, key, reason: item ? "stolen" : "expired", retried };
+  }
+
+  async #item(key: string, consistent = true): Promise<Item | undefined> {
+    try {
+      return (await this.#client.send(new GetItemCommand(readRequest(this.#layout, key, consistent)))).Item;
+    } catch (error) {
+      throw await translate(this.#client, this.#layout, "GetItem", error);
+    }
   }
 
   /** A conditional write: applied, with the item as it was before, or refused, with the item as it is. */
@@ -306,7 +396,7 @@ export class DynamoStore implements Store {
       return { applied: true };
     } catch (error) {
       const reasons = isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
-      const refused = reasons.map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
+      const refused = toRefusals(reasons);
       if (refused.some((reason) => reason.refused))
         return { applied: false, reasons: refused, retried: wasRetried(error) };
       throw await translate(this.#client, this.#layout, "TransactWriteItems", error, reasons);
@@ -333,9 +423,17 @@ type TransactReply =
   | { readonly applied: true }
   | {
       readonly applied: false;
-      readonly reasons: { readonly refused: boolean; readonly item: Item | undefined }[];
+      readonly reasons: readonly Refusal[];
       readonly retried: boolean;
     };
+
+interface Refusal {
+  readonly refused: boolean;
+  readonly item: Item | undefined;
+}
+
+const toRefusals = (reasons: readonly CancellationReason[]): Refusal[] =>
+  reasons.map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
 
 /** The acquisition with this token, if the record is its: the write applied, and its reply was lost. */
 export const recognise = (record: LockRecord, token: string): Acquired | undefined => {
