@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { type Acquisition, acquire, type Wanted } from "./acquire.ts";
+import { type Acquisition, acquire, type Refusal, type Wanted } from "./acquire.ts";
 import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { withNewTable } from "./ensure-table.ts";
-import { LockError, LockHeldError, LockTimeoutError, ReplayedError } from "./errors.ts";
+import { LockError, LockHeldError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
 import { checkFingerprint, toFingerprint } from "./fingerprint.ts";
 import { FinishedCache } from "./finished-cache.ts";
@@ -250,9 +250,7 @@ export class LockClient {
       execution,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
-    const cached = force ? undefined : this.#cached(wanted);
-    if (cached) return cached;
-    const acquiring = this.#withTable(() => acquire(this.#host, wanted));
+    const acquiring = (async () => this.#cached(wanted) ?? this.#withTable(() => acquire(this.#host, wanted)))();
     this.#acquiring.add(acquiring);
     try {
       const reply = await acquiring;
@@ -261,6 +259,7 @@ export class LockClient {
       return new Refused(reply, keys);
     } catch (error) {
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
+      if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
       throw error;
     } finally {
       this.#acquiring.delete(acquiring);
@@ -294,11 +293,16 @@ export class LockClient {
     return this.#withTable(() => this.#host.store.read(this.#storedKeys(key)[0]));
   }
 
-  #cached({ keys, fingerprint }: Wanted): Refused | undefined {
-    const record = keys.length === 1 ? this.#cache?.get(keys[0]) : undefined;
+  /** What the refusal of a finished key would be. */
+  #cached({ keys, fingerprint, force }: Wanted): Refusal | undefined {
+    const record = keys.length === 1 && !force ? this.#cache?.get(keys[0]) : undefined;
     if (!record) return undefined;
     checkFingerprint(fingerprint, [record]);
-    return new Refused({ acquired: false, records: [record] }, keys);
+    return { acquired: false, records: [record] };
+  }
+
+  #reportMismatch(record: LockRecord): void {
+    this.#host.report({ type: "payload-mismatch", status: record.status, ...this.#about(record) });
   }
 
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions): Lock {
