@@ -2,6 +2,7 @@
 import type { ConditionCheck, TransactWriteItem, TransactWriteItemsCommandInput } from "@aws-sdk/client-dynamodb";
 import { isConflict, isTransient } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
+import { LockError } from "./errors.ts";
 import {
   type ConditionalUpdate,
   type Hold,
@@ -55,13 +56,17 @@ export const sendCommit = async <T>(
   send: () => Promise<T>,
   remainingMs: () => number,
 ): Promise<T> => {
+  let doubt: LockError | undefined;
   for (let attempt = 0, unknown = 1; ; attempt++) {
     try {
       return await send();
     } catch (error) {
+      if (error instanceof LockError) doubt ??= error;
       const delayMs = jitteredDelay(attempt, BACKOFF, random);
-      const again = isConflict(error) || (isTransient(error) && unknown++ < MAX_UNKNOWN);
-      if (!again || remainingMs() <= delayMs) throw error;
+      const conflict = isConflict(error) || isConflict(Object(error).cause);
+      const again = conflict || (isTransient(error) && unknown++ < MAX_UNKNOWN);
+      // A conflict says nothing of an earlier attempt that may have applied.
+      if (!again || remainingMs() <= delayMs) throw conflict ? (doubt ?? error) : error;
       await clock.sleep(delayMs);
     }
   }

@@ -11,7 +11,7 @@ import { checkFingerprint, toFingerprint } from "./fingerprint.ts";
 import { FinishedCache } from "./finished-cache.ts";
 import type { LockInternals } from "./internals.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
-import { type Ending, Lock, type LockHost } from "./lock.ts";
+import { Lock, type LockHost } from "./lock.ts";
 import {
   type AcquireOptions,
   acquireChecks,
@@ -31,6 +31,7 @@ import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
 import { encodeData } from "./result.ts";
+import type { Ending } from "./settlement.ts";
 import { DynamoStore, type Store } from "./store.ts";
 import { liveHolders } from "./wait.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";

@@ -7,19 +7,21 @@ import { LockError, LockLostError, type LockLostReason, LockOptionsError } from 
 import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
-import { type LockRecord, recordBytes } from "./record.ts";
+import type { LockRecord } from "./record.ts";
 import type { Hold, Settlement } from "./requests.ts";
-import { encodeData, type StorableResult } from "./result.ts";
+import { encodeData } from "./result.ts";
 import {
   type CommitOptions,
   commitChecks,
-  type Finish,
+  type Ending,
   type FinishOptions,
+  type FinishRequest,
   finishChecks,
+  finishedRecord,
+  placeResult,
   type ReleaseOptions,
   releaseChecks,
   toFinish,
-  type WholeFinish,
 } from "./settlement.ts";
 import type { Commit, HoldReply, Store } from "./store.ts";
 
@@ -57,16 +59,6 @@ export interface LockHost {
   readonly rememberMs: number;
   settled(lock: Lock): void;
   readonly finished: ((ending: Ending) => void) | undefined;
-}
-
-/** @internal How a key was finished. */
-export interface Ending {
-  /** As written. */
-  readonly settlement: Finish;
-  /** The record that this leaves, without the response; `expiresAt` is not later than the stored one. */
-  readonly record: LockRecord;
-  /** The response, wherever it is stored. */
-  readonly result: StorableResult | undefined;
 }
 
 /**
@@ -204,11 +196,11 @@ export class Lock implements AsyncDisposable {
   async finish(options: FinishOptions = {}): Promise<void> {
     checkOptions("finish", options, finishChecks);
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-    const { finish, notStored } = toFinish(options, this.#host.rememberMs);
+    const request = toFinish(options, this.#host.rememberMs);
     this.#settling = true;
     await this.#serialize(async () => {
       if (this.#settled === "finished") return;
-      const ending = await this.#prepare(finish, notStored);
+      const ending = await this.#prepare(request);
       const { settlement } = ending;
       await this.#settle("finish", settlement, () => this.#host.store.settle(this.keys, this.#hold, settlement));
       this.#host.finished?.(ending);
@@ -247,7 +239,7 @@ export class Lock implements AsyncDisposable {
         "commit: a semaphore is never finished: put condition() into a transaction of your own",
       );
     }
-    const { finish, notStored } = toFinish(options, this.#host.rememberMs);
+    const request = toFinish(options, this.#host.rememberMs);
     this.#settling = true;
     await this.#serialize(async () => {
       this.#checkOpen();
@@ -259,7 +251,7 @@ export class Lock implements AsyncDisposable {
           "commit: it is not known whether an earlier finish, release or commit applied",
         );
       }
-      const ending = known?.ending ?? (await this.#prepare(finish, notStored));
+      const ending = known?.ending ?? (await this.#prepare(request));
       const commit = known?.commit ?? store.toCommit(items, this.keys, this.#hold, ending.settlement);
       this.#inDoubt = { items: structuredClone(items), commit, ending };
       const send = () =>
@@ -437,49 +429,15 @@ export class Lock implements AsyncDisposable {
     );
   }
 
-  /** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
-  async #prepare({ result, ...finish }: WholeFinish, notStored: string | undefined): Promise<Ending> {
+  async #prepare({ finish, notStored }: FinishRequest): Promise<Ending> {
     this.#checkOpen();
-    const record = this.#record(finish);
     if (notStored !== undefined) this.#reportNotStored(notStored);
-    if (!result) return { settlement: finish, record, result: undefined };
-    const whole = { settlement: { ...finish, result }, record, result };
-    const { json } = result;
-    const units = (bytes: number) => Math.ceil(bytes / WRITE_UNIT_BYTES);
-    const bytes = recordBytes(record);
-    if (json === undefined || units(bytes + Buffer.byteLength(json)) === units(bytes)) return whole;
-    try {
-      await this.#host.store.storeResult(this.key, this.#hold, json, finish);
-      return { ...whole, settlement: { ...finish, result: { stored: "in companion" } } };
-    } catch (error) {
-      if (error instanceof LockError) this.#reportFailed("store result", error);
-      this.#reportNotStored(error instanceof RangeError ? error.message : "it could not be written beside the record");
-      return { settlement: finish, record, result: undefined };
-    }
-  }
-
-  /** The record as a finish leaves it. */
-  #record({ rememberMs, failure, finalStatus, data }: Omit<Finish, "result">): LockRecord {
-    const { key, owner, token, fencingToken, acquiredAt, keys } = this;
-    const { fingerprint, execution } = this.#holding;
-    const updatedAt = this.#host.clock.now();
-    return {
-      key,
-      status: "FINISHED",
-      owner,
-      token,
-      fencingToken,
-      leaseMs: this.#lease.ms,
-      expiresAt: updatedAt + rememberMs,
-      acquiredAt,
-      updatedAt,
-      data: data === undefined ? this.data : JSON.parse(data),
-      ...(failure && { failure }),
-      ...(finalStatus !== undefined && { finalStatus }),
-      ...(fingerprint !== undefined && { fingerprint }),
-      ...(execution !== undefined && { execution }),
-      ...(keys.length > 1 && { keyCount: keys.length }),
-    };
+    const { clock, store } = this.#host;
+    const record = finishedRecord({ ...this.#holding, data: this.data, leaseMs: this.#lease.ms }, finish, clock.now());
+    const stored = await placeResult(finish, record, (json) => store.storeResult(this.key, this.#hold, json, finish));
+    if (stored.error instanceof LockError) this.#reportFailed("store result", stored.error);
+    if (stored.notStored !== undefined) this.#reportNotStored(stored.notStored);
+    return { ...stored, record };
   }
 
   async #reported<T>(operation: string, request: () => Promise<T>): Promise<T> {
@@ -539,8 +497,5 @@ const settledOrAborted = (promise: Promise<void>, signal: AbortSignal): Promise<
 
 /** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
 const MAX_TRANSACTION_ITEMS = 100;
-/** A write costs one unit per kB, also a refused one (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html). */
-const WRITE_UNIT_BYTES = 1024;
-
 const toPlain = (item: ConditionCheck["Key"] = {}): Record<string, string | number> =>
   Object.fromEntries(Object.entries(item).map(([name, { S, N }]) => [name, S ?? Number(N)]));

@@ -1,6 +1,13 @@
 import { DeleteItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { dynamoLock, LockHeldError, listLocks, PayloadMismatchError, withLock } from "../../src/index.ts";
+import {
+  dynamoLock,
+  LockHeldError,
+  type LockRecord,
+  listLocks,
+  PayloadMismatchError,
+  withLock,
+} from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess, losing, lost } from "../support/process.ts";

@@ -220,6 +220,29 @@ describe("conflicts with other transactions", () => {
     ]);
   });
 
+  it.each([
+    ["an attempt of its own that is in progress", async () => failing("TransactionInProgressException")],
+    [
+      "others, after a lost reply",
+      async () => {
+        const refused = failing("TransactionCanceledException", conflict);
+        return (async (call) => {
+          if (call.n > 2) return refused(call);
+          await call.send();
+          if (call.n === 2) throw lost();
+          return undefined;
+        }) as Wire;
+      },
+    ],
+  ])("with %s, until the lease ends: it is not known whether it was written", async (_name, wire) => {
+    const { locks, state } = aProcess(table.tableName, { random: () => 0.5 });
+    const lock = await locks.acquire(freshKey());
+    const after = await wire();
+    state.wire = after;
+    await expect(lock.commit([add(lock.key)])).rejects.toMatchObject({ code: "LOCK_REQUEST" });
+    expect(lock.signal.aborted).toBe(true);
+  });
+
   it("of real transactions on one item: each commit is written once", async () => {
     const shared = freshKey();
     const runs = Array.from({ length: 10 }, async (_, n) => {

@@ -9,7 +9,7 @@ const LAYERS = [
   ["describe", "requests", "result"],
   ["admin-requests", "fingerprint", "finished-cache", "semaphore-requests", "settlement"],
   ["aws-errors"],
-  ["commit"],
+  ["commit", "sender"],
   ["store"],
   ["always-free", "ensure-table", "internals", "lock", "semaphore"],
   ["acquire", "options", "read-many", "warm-up"],
@@ -22,7 +22,7 @@ const LAYERS = [
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */
-const SENDERS = ["dynamodb-client", "ensure-table", "store", "table"];
+const SENDERS = ["dynamodb-client", "ensure-table", "sender", "store", "table"];
 
 const source = new URL("../../src/", import.meta.url);
 const files = readdirSync(source).map((file) => file.replace(/\.ts$/, ""));
