@@ -33,6 +33,8 @@ export type LockEvent =
     }
   /** Refused: another run holds it, or (`status`) has finished it. The fields are the holder's. */
   | (AboutLock & { readonly type: "held"; readonly status: LockStatus; readonly expiresAt: number })
+  /** Refused: another run holds or has finished the key with another payload. The fields are that run's. */
+  | (AboutLock & { readonly type: "payload-mismatch"; readonly status: LockStatus })
   /** A repeat was answered from the record of the first run. The fields are the first run's. */
   | (AboutLock & { readonly type: "replayed"; readonly responseStored: boolean })
   | (AboutLock & { readonly type: "finished"; readonly responseStored: boolean })
@@ -64,6 +66,7 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   renewed: "debug",
   retrying: "warn",
   held: "warn",
+  "payload-mismatch": "warn",
   replayed: "debug",
   finished: "debug",
   released: "debug",

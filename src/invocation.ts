@@ -4,6 +4,7 @@ import { alwaysFree } from "./always-free.ts";
 import { checkOptions, forbidTogether, oneOf } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
+import { toFingerprint } from "./fingerprint.ts";
 import {
   type DuplicateResponse,
   type DynamoLockOptions,
@@ -37,7 +38,8 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   checkOptions(caller, options, dynamoLockChecks);
   checkContradictions(caller, options);
   const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
-  const locks = disabled ? new LockClient({}, alwaysFree(systemClock)) : (options.locks ?? createLockClient(options));
+  const client = options.locks ?? createLockClient(options);
+  const locks = disabled ? new LockClient({}, alwaysFree(systemClock, client.internals.store)) : client;
   const { onSuccess = "finish", storeResponse = true, rememberMs } = options;
   const remember = rememberMs === undefined ? {} : { rememberMs };
 
@@ -51,8 +53,9 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       const execution = describeExecution(context);
       const keys = toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
       const owner = ownerOf(options, event, context, execution);
+      const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const attempt = await locks
-        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner })
+        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner, fingerprint })
         .catch((error: unknown) => {
           if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
             return error;
@@ -115,7 +118,7 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
     throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
   }
-  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "onEvent"];
+  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
   if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
@@ -137,6 +140,11 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   if (expiry === "observed" && !((options.waitMs ?? 0) > (options.leaseMs ?? Number.POSITIVE_INFINITY))) {
     throw new LockOptionsError(
       `${caller}: expiry 'observed' needs leaseMs and a longer waitMs: a crashed run's lease is over only when it was watched`,
+    );
+  }
+  if ((options.permits ?? 1) > 1 && options.fingerprint) {
+    throw new LockOptionsError(
+      `${caller}: permits and fingerprint contradict each other: each holder has its own payload`,
     );
   }
   if ((options.permits ?? 1) > 1 && (options.onSuccess !== "release" || options.onError === "finish")) {
@@ -162,25 +170,36 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   }
 };
 
-const createLockClient = ({ tableName, client, clientConfig, clockSkewMs, logger, onEvent }: DynamoLockOptions) =>
-  new LockClient({ tableName, client, clientConfig, clockSkewMs, logger, onEvent });
+const createLockClient = (options: DynamoLockOptions) => {
+  const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, onEvent } = options;
+  return new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, onEvent });
+};
 
 /** `refused`, or waited for in vain. */
 const answer = async <TEvent>(
   locks: LockClient,
   refused: Refused | LockTimeoutError,
-  { duplicateResponse }: DynamoLockOptions<TEvent>,
+  { duplicateResponse, replayedHeader }: DynamoLockOptions<TEvent>,
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
-  const record = refused.record as LockRecord;
-  if (duplicateResponse === undefined && refused instanceof Refused && refused.finished) {
-    return locks.replay(refused.finished);
+  const finished = refused instanceof Refused ? refused.finished : undefined;
+  if (duplicateResponse === undefined && finished) {
+    const response = await locks.replay(finished);
+    return replayedHeader ? markReplayed(response) : response;
   }
+  const record = (finished ?? refused.record) as LockRecord;
   if (refused instanceof Refused) locks.reportHeld(record);
   if (duplicateResponse === undefined) throw new LockHeldError(record);
   return typeof duplicateResponse === "function"
-    ? await (duplicateResponse as DuplicateResponse<TEvent>)(record, request)
+    ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
     : duplicateResponse;
+};
+
+/** As the IETF's draft of the Idempotency-Key header has no name for it, the one that Stripe made common. */
+const markReplayed = (response: unknown): unknown => {
+  const { statusCode, headers } = Object(response) as { statusCode?: unknown; headers?: object };
+  if (typeof statusCode !== "number") return response;
+  return { ...(response as object), headers: { ...headers, "Idempotent-Replayed": "true" } };
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */

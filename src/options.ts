@@ -64,6 +64,13 @@ export interface LockClientOptions {
    */
   readonly ttlAttribute?: string | undefined;
   /**
+   * How many finished records are kept in memory at least, the least recently used going first when there are twice as many:
+   * a repeat in the same process then costs no request until the record's window ends. An operator who breaks or purges a
+   * finished lock is not noticed by then. 0: none.
+   * @default 0
+   */
+  readonly cacheSize?: number | undefined;
+  /**
    * How long a record stays in the table after it is over, before TTL deletes it, in ms.
    * @default 172_800_000 (2 days)
    */
@@ -157,6 +164,8 @@ export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant
    * @default true
    */
   readonly storeResult?: boolean | undefined;
+  /** What is done under the key, any JSON value: the same key with another one is a `PayloadMismatchError`. */
+  readonly fingerprint?: unknown;
 }
 
 /** What holds where nothing is set. Times in ms. */
@@ -179,6 +188,7 @@ export const sharedChecks = {
   heartbeatMs: anyOf(milliseconds(1), oneOf(false)),
   clockSkewMs: milliseconds(0, 3_600_000),
   rememberMs: milliseconds(1),
+  cacheSize: wholeNumber(0, 1_000_000),
   logger: ofType("object"),
   onEvent: ofType("function"),
   expiry: oneOf("clock", "observed"),
@@ -239,7 +249,12 @@ export const acquireChecks = {
 };
 export const runChecks = { ...acquireChecks, timeoutMs: milliseconds(1) };
 const { permits: _permits, reentrant: _reentrant, ...finishable } = acquireChecks;
-export const onceChecks = { ...finishable, rememberMs: sharedChecks.rememberMs, storeResult: ofType("boolean") };
+export const onceChecks = {
+  ...finishable,
+  rememberMs: sharedChecks.rememberMs,
+  storeResult: ofType("boolean"),
+  fingerprint: anything,
+};
 
 /** What a set of options contradicts in itself, whoever takes them. */
 export const checkAcquisition = (caller: string, options: AcquireOptions, keys: number, leaseMs: number): void => {
