@@ -71,7 +71,7 @@ export interface LockClientOptions {
    */
   readonly cacheSize?: number | undefined;
   /**
-   * How long a record stays in the table after it is over, before TTL deletes it, in ms.
+   * How long a record stays in the table after it is over, before TTL deletes it, in ms: at least twice `clockSkewMs`.
    * @default 172_800_000 (2 days)
    */
   readonly retentionMs?: number | undefined;
@@ -296,6 +296,13 @@ export const layoutOf = (options: LockClientOptions): TableLayout => {
   const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
   if (new Set(attributes).size < attributes.length) {
     throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
+  }
+  // Without its record a key counts from the clock of who takes it next: by then even a slow one has to be past its last token.
+  const { clockSkewMs = DEFAULTS.clockSkewMs } = options;
+  if (layout.retentionMs < 2 * clockSkewMs) {
+    throw new LockOptionsError(
+      `LockClient: retentionMs must be at least twice clockSkewMs, so that fencing tokens increase when TTL has deleted the record: ${2 * clockSkewMs}, got ${layout.retentionMs}`,
+    );
   }
   return layout;
 };
