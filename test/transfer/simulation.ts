@@ -11,7 +11,7 @@ import { ACCOUNTS, type Audit, audit, openBank, type Transfer } from "./bank.ts"
 import { PLANS, type Plan } from "./faults.ts";
 import { canHave, type VariantName, variants } from "./variants.ts";
 import type { Premises } from "./worker.ts";
-import { type Delivery, Workers } from "./workers.ts";
+import { Workers } from "./workers.ts";
 
 export interface SimulationOptions {
   readonly endpoint: string;
@@ -32,11 +32,11 @@ export interface Fate {
   readonly transfer: Transfer;
   /** The one planned fault; left to chance: none. */
   readonly plan?: Plan;
-  /** Whether each planned fault struck: a message can end before it comes to the point. */
+  /** Whether the planned fault struck. */
   readonly struck: boolean;
-  /** Whether a message of it was acknowledged in the end. */
+  /** Whether each delivery of it came to an end, and in the end it was acknowledged, as was a repeat. */
   readonly acknowledged: boolean;
-  /** A handler whose process did not stall took longer than its lease: what it did says nothing about the fault. */
+  /** A process to which nothing happened took longer than the lease: what that did is not the fault's doing. */
   readonly overtime: boolean;
   /** How often the money was moved. */
   readonly moved: number;
@@ -146,16 +146,16 @@ class Message {
   }
 
   /** Delivers it to a process that something happens to. What has stopped, or is late, goes on after `hold`. */
-  async deliver(plan: Plan | undefined, hold: (delivery: Delivery) => Promise<unknown>): Promise<void> {
+  async deliver(plan: Plan | undefined, hold: () => Promise<unknown>): Promise<void> {
     const { workers, variant, transfer, leaseMs } = this.#circumstances;
     const delivery = await workers.deliver(variant, transfer, plan);
     const struck = await delivery.struck;
     if (plan && !struck) this.struck = false;
-    if (struck) await hold(delivery);
+    if (struck) await hold();
     await delivery.resume();
     const { type, ms = 0 } = await delivery.ended;
     if (type === "done") this.acknowledged = true;
-    if (plan?.fault !== "stall" && ms >= leaseMs) this.overtime = true;
+    if (!plan && ms >= leaseMs) this.overtime = true;
   }
 
   /** Again and again, until a process says that it is done. */

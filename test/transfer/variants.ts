@@ -3,7 +3,7 @@ import { IdempotencyConfig, makeIdempotent } from "@aws-lambda-powertools/idempo
 import { DynamoDBPersistenceLayer } from "@aws-lambda-powertools/idempotency/dynamodb";
 import { CreateTableCommand, type DynamoDBClient, TransactWriteItemsCommand } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
-import { createLockTable, LockClient } from "../../src/index.ts";
+import { createLockTable, LockClient, withLock } from "../../src/index.ts";
 import { type Bank, isBooked, movesOf, type Transfer } from "./bank.ts";
 import { type Plan, POINTS, type Point } from "./faults.ts";
 
@@ -27,6 +27,26 @@ export interface Variant {
 
 /** All run on one machine: its processes have one clock. */
 const CLOCK_SKEW_MS = 20;
+
+/** The effect and the end of the lock are one request: there is no finish of its own. */
+const commit: Variant = {
+  title: "`lock.commit`",
+  points: POINTS.filter((point) => point !== "within finish"),
+  createTable: (client, tableName) => createLockTable(client, { tableName }),
+  handler: ({ client, tableName, bank, at }) =>
+    withLock(
+      async (transfer: Transfer, context) => {
+        await at("after acquire");
+        const moves = movesOf(bank, transfer);
+        const result = { transferred: transfer.amount };
+        await at("before the effect");
+        await context.lock.commit(moves, { result });
+        await at("after the effect");
+        return result;
+      },
+      { key: ({ id }) => id, client, tableName, clockSkewMs: CLOCK_SKEW_MS },
+    ),
+};
 
 const powertools: Variant = {
   title: "Powertools idempotency",
@@ -84,7 +104,7 @@ const plainLock: Variant = {
   },
 };
 
-export const variants = { powertools, plainLock } as const satisfies Record<string, Variant>;
+export const variants = { commit, powertools, plainLock } as const satisfies Record<string, Variant>;
 export type VariantName = keyof typeof variants;
 export const VARIANTS = Object.keys(variants) as VariantName[];
 
