@@ -1,8 +1,18 @@
 /** What a repeat's caller sees that the first one saw, and what not. */
 import httpCors from "@middy/http-cors";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { dynamoLock, withLock } from "../../src/index.ts";
-import { chain, type Handler, invoker, reportDay, type Table, tableOfLocks, versions, wrappers } from "./setup.ts";
+import { dynamoLock, LockHeldError, type LockRecord, withLock } from "../../src/index.ts";
+import {
+  chain,
+  type Handler,
+  type Invoke,
+  invoker,
+  reportDay,
+  type Table,
+  tableOfLocks,
+  versions,
+  wrappers,
+} from "./setup.ts";
 
 let table: Table;
 beforeAll(async () => {
@@ -32,6 +42,25 @@ describe.each(wrappers)("replayedHeader on $name", ({ wrap }) => {
     );
     expect(await invoke(day.event)).toEqual(response);
     for (let n = 0; n < 2; n++) expect(await invoke(day.event)).toEqual(replayed);
+  });
+});
+
+describe.each(wrappers)("duplicateResponse on $name", ({ wrap }) => {
+  it("changes a stored response, and leaves a held key an error, where it says so", async () => {
+    const day = reportDay(table);
+    const duplicateResponse = (record: LockRecord) => {
+      if (record.status !== "FINISHED") throw new LockHeldError(record);
+      return { ...(record.result?.value as object), again: true };
+    };
+    const invoke: Invoke = wrap(
+      async (event) => {
+        await expect(invoke(event)).rejects.toBeInstanceOf(LockHeldError);
+        return { lines: 3 };
+      },
+      { ...day.options, duplicateResponse },
+    );
+    expect(await invoke(day.event)).toEqual({ lines: 3 });
+    expect(await invoke(day.event)).toEqual({ lines: 3, again: true });
   });
 });
 
