@@ -240,11 +240,12 @@ export class Lock implements AsyncDisposable {
       );
     }
     const request = toFinish(options, this.#host.rememberMs);
+    const own = structuredClone(items); // sent again as it was, whatever the caller does to it meanwhile
     this.#settling = true;
     await this.#serialize(async () => {
       this.#checkOpen();
       const { store } = this.#host;
-      const known = this.#inDoubt && isDeepStrictEqual(this.#inDoubt.items, items) ? this.#inDoubt : undefined;
+      const known = this.#inDoubt && isDeepStrictEqual(this.#inDoubt.items, own) ? this.#inDoubt : undefined;
       if (this.#unknown && !known) {
         throw new LockError(
           "LOCK_REQUEST",
@@ -252,8 +253,8 @@ export class Lock implements AsyncDisposable {
         );
       }
       const ending = known?.ending ?? (await this.#prepare(request));
-      const commit = known?.commit ?? store.toCommit(items, this.keys, this.#hold, ending.settlement);
-      this.#inDoubt = { items: structuredClone(items), commit, ending };
+      const commit = known?.commit ?? store.toCommit(own, this.keys, this.#hold, ending.settlement);
+      this.#inDoubt = { items: own, commit, ending };
       const send = () =>
         sendCommit(
           this.#host,

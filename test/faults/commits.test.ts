@@ -130,6 +130,19 @@ describe("a commit that nothing is known of", () => {
     ]);
   });
 
+  it("is sent as it was, whatever the caller does to the items meanwhile", async () => {
+    const { locks, state } = aProcess(table.tableName);
+    const lock = await locks.acquire(freshKey());
+    const items = [add(lock.key)];
+    state.wire = async ({ n, send }) => {
+      items.length = 0;
+      if (n === 2) throw lost();
+      return send();
+    };
+    await lock.commit(items);
+    expect(await total(lock.key)).toBe(1);
+  });
+
   it("can't be followed by a commit of other items, which would seem to have been written", async () => {
     const { lock } = await unknown(true);
     const other = freshKey();
