@@ -3,9 +3,20 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["clock", "record"],
+  ["batch-order", "clock", "parallel", "record"],
   ["errors"],
-  ["check", "dynamodb-client", "events", "heartbeat", "key", "wait"],
+  [
+    "batch-outcome",
+    "batch-source",
+    "check",
+    "dynamodb-client",
+    "events",
+    "heartbeat",
+    "key",
+    "middy-request",
+    "patience",
+    "wait",
+  ],
   ["describe", "requests", "result"],
   ["admin-requests", "fingerprint", "finished-cache", "semaphore-requests", "settlement"],
   ["aws-errors"],
@@ -16,9 +27,11 @@ const LAYERS = [
   ["refused", "table-options", "wait-until-finished"],
   ["table"],
   ["lock-client"],
-  ["admin", "invocation-options"],
-  ["invocation"],
-  ["middleware", "with-lock"],
+  ["admin", "execution", "invocation-options"],
+  ["batch-options", "locks-of"],
+  ["batch-acquire", "invocation"],
+  ["batch-run"],
+  ["batch", "middleware", "with-lock"],
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */
