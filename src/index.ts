@@ -20,7 +20,7 @@ export {
   LockTimeoutError,
   ReplayedError,
 } from "./errors.ts";
-export type { KeptReason, LockEvent, LockEventListener, LockLogger } from "./events.ts";
+export type { KeptReason, LockEvent, LockEventListener, LockLogger, LockMetrics } from "./events.ts";
 export type {
   DuplicateResponse,
   DynamoLockOptions,

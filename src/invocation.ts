@@ -115,7 +115,7 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
     throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
   }
-  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "onEvent"];
+  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "metrics", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
   if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
@@ -162,8 +162,10 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   }
 };
 
-const createLockClient = ({ tableName, client, clientConfig, clockSkewMs, logger, onEvent }: DynamoLockOptions) =>
-  new LockClient({ tableName, client, clientConfig, clockSkewMs, logger, onEvent });
+const createLockClient = (options: DynamoLockOptions) => {
+  const { tableName, client, clientConfig, clockSkewMs, logger, metrics, onEvent } = options;
+  return new LockClient({ tableName, client, clientConfig, clockSkewMs, logger, metrics, onEvent });
+};
 
 /** `refused`, or waited for in vain. */
 const answer = async <TEvent>(

@@ -214,6 +214,7 @@ export class LockClient {
   async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
     this.#closing.signal.throwIfAborted();
     const { clock, report, store } = this.#host;
+    const begunAt = clock.monotonic();
     const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
@@ -242,7 +243,7 @@ export class LockClient {
     this.#acquiring.add(acquiring);
     try {
       const reply = await acquiring;
-      return reply.acquired ? this.#hold(wanted, reply, options) : new Refused(reply, keys);
+      return reply.acquired ? this.#hold(wanted, reply, options, begunAt) : new Refused(reply, keys);
     } catch (error) {
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
       throw error;
@@ -265,7 +266,7 @@ export class LockClient {
     return record.result?.value;
   }
 
-  #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions): Lock {
+  #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
     const { keys, owner, token, data } = wanted;
     const { before, slot, data: stored, ...lease } = acquisition;
     const leaseMs = lease.expiresAt - lease.acquiredAt;
@@ -294,7 +295,8 @@ export class LockClient {
     // A durable execution holds its key while it is suspended, and this process may be gone.
     if (!wanted.execution) this.#held.add(lock);
     const { key, fencingToken, elapsedMs, expiresAt } = lock;
-    const about = { key, owner, token, fencingToken, elapsedMs, expiresAt };
+    const waitedMs = Math.round(this.#host.clock.monotonic() - begunAt);
+    const about = { key, owner, token, fencingToken, elapsedMs, expiresAt, waitedMs };
     const type = acquisitionType(wanted, before, this.#host.clock.now());
     this.#host.report(
       type === "acquired" ? { type, ...about } : { type, previousOwner: (before as LockRecord).owner, ...about },

@@ -1,4 +1,5 @@
 import type { Context } from "aws-lambda";
+import { cleanUpMiddlewares } from "./clean-up.ts";
 import { systemClock } from "./clock.ts";
 import { LockLostError } from "./errors.ts";
 import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
@@ -64,6 +65,7 @@ export function dynamoLock<TEvent>(
     }
     // No after runs when a before answers: what instances before this one hold would stay taken.
     await Promise.all(takeAll(request).map((lock) => lock[Symbol.asyncDispose]()));
+    await cleanUpMiddlewares(request); // last: what was reported until here is in the metrics that this prints
     request.earlyResponse = begun.response; // not returned: Middy would take a returned undefined for "go on"
   };
 

@@ -6,7 +6,7 @@ const LAYERS = [
   ["clock", "record"],
   ["errors"],
   ["check", "dynamodb-client", "events", "heartbeat", "key", "wait"],
-  ["describe", "requests", "result"],
+  ["clean-up", "describe", "requests", "result"],
   ["admin-requests"],
   ["aws-errors"],
   ["store"],
