@@ -32,7 +32,8 @@ export type {
 export type { LockKey } from "./key.ts";
 export type { FinishOptions, Lock, LockHandleStatus, ReleaseOptions } from "./lock.ts";
 export { LockClient } from "./lock-client.ts";
-export { type DynamoLockMiddleware, dynamoLock } from "./middleware.ts";
+export { dynamoLock } from "./middleware.ts";
+export type { DynamoLockMiddleware } from "./middy-request.ts";
 export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
 export { type CreateLockTableOptions, createLockTable } from "./table.ts";

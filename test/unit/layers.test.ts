@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["clock", "record"],
+  ["batch-order", "clock", "parallel", "record"],
   ["errors"],
-  ["check", "dynamodb-client", "events", "heartbeat", "key", "wait"],
+  ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "wait"],
   ["clean-up", "describe", "requests", "result"],
-  ["admin-requests"],
+  ["admin-requests", "middy-request"],
   ["aws-errors"],
   ["store"],
   ["always-free", "ensure-table", "internals", "lock", "semaphore"],
@@ -15,9 +15,10 @@ const LAYERS = [
   ["refused", "table-options", "wait-until-finished"],
   ["table"],
   ["lock-client"],
-  ["admin", "invocation-options"],
-  ["invocation"],
-  ["middleware", "with-lock"],
+  ["admin", "execution", "invocation-options"],
+  ["batch-options", "locks-of"],
+  ["batch-run", "invocation"],
+  ["batch", "middleware", "with-lock"],
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */
