@@ -11,7 +11,7 @@ export interface AboutLock {
   readonly elapsedMs: number;
 }
 
-export type KeptReason = "on-error" | "timeout" | "streaming";
+export type KeptReason = "on-error" | "timeout" | "streaming" | "unsettled";
 
 interface AboutAcquisition extends AboutLock {
   readonly expiresAt: number;
@@ -41,18 +41,29 @@ export type LockEvent =
   | (AboutLock & { readonly type: "held"; readonly status: LockStatus; readonly expiresAt: number })
   /** A repeat was answered from the record of the first run. The fields are the first run's. */
   | (AboutLock & { readonly type: "replayed"; readonly responseStored: boolean })
+  /** A repeat in a batch was acknowledged without running. The fields are the first run's. */
+  | (AboutLock & { readonly type: "dropped" })
   | (AboutLock & { readonly type: "finished"; readonly responseStored: boolean })
   | (AboutLock & { readonly type: "released" })
   /** Finished, but a repeat will get no response: `reason` says what of it could not be stored. */
   | (AboutLock & { readonly type: "response-not-stored"; readonly reason: string })
-  /** Not settled: the lease ends by itself. `on-error`: as configured. `timeout`: the handler may still be running. */
+  /**
+   * Not settled: the lease ends by itself. `on-error`: as configured. `timeout`: the handler may still be running. `unsettled`: of a
+   * batch, when DynamoDB doesn't answer any more, or the invocation ends.
+   */
   | (AboutLock & { readonly type: "kept"; readonly reason: KeptReason })
   /** An operator broke the lock: `status` is what it was. The fields are those of who held it. */
   | (AboutLock & { readonly type: "force-released"; readonly status: LockStatus; readonly expiresAt: number })
   /** The lease is over, or a write found that the lock is not ours any more and changed nothing. */
   | (AboutLock & { readonly type: "lost"; readonly reason: LockLostReason })
   /** Finishing or releasing failed; the lease ends by itself. */
-  | (AboutLock & { readonly type: "failed"; readonly operation: string; readonly error: unknown });
+  | (AboutLock & { readonly type: "failed"; readonly operation: string; readonly error: unknown })
+  /** A record of a batch comes back, because its key could not be made or not be taken. */
+  | { readonly type: "record-failed"; readonly identifier: string; readonly error: unknown }
+  /** As many records of a batch come back untried: the invocation has too little time left, or DynamoDB doesn't answer. */
+  | { readonly type: "not-started"; readonly records: number; readonly reason: NotStartedReason };
+
+export type NotStartedReason = "time" | "faults";
 
 export type LockEventListener = (event: LockEvent) => void;
 
@@ -79,6 +90,7 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   retrying: "warn",
   held: "warn",
   replayed: "debug",
+  dropped: "debug",
   finished: "debug",
   released: "debug",
   "response-not-stored": "warn",
@@ -86,6 +98,20 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   "force-released": "warn",
   lost: "warn",
   failed: "error",
+  "record-failed": "error",
+  "not-started": "warn",
+};
+
+/** What must not go unheard where nobody listens: no lock tells of it, and no error is thrown. */
+const warningOf = (event: LockEvent): Error | string | undefined => {
+  if (event.type === "not-started")
+    return `${event.records} records of a batch come back untried: ${NOT_STARTED[event.reason]}`;
+  if (event.type !== "record-failed") return undefined;
+  return event.error instanceof Error ? event.error : `Record ${event.identifier} failed: ${event.error}`;
+};
+const NOT_STARTED: Record<NotStartedReason, string> = {
+  time: "the invocation has less than reserveMs left",
+  faults: "DynamoDB doesn't answer",
 };
 
 type Metric = readonly [name: string, unit: "Count" | "Milliseconds", value: number];
@@ -107,6 +133,8 @@ const toMetrics = (event: LockEvent): Metric[] => {
     }
     case "held": // a finished key stands in nobody's way
       return [count(event.status === "FINISHED" ? "LockReplayed" : "LockHeld")];
+    case "dropped":
+      return [count("LockDropped")];
     case "replayed":
       return [count("LockReplayed")];
     case "finished":
@@ -116,7 +144,10 @@ const toMetrics = (event: LockEvent): Metric[] => {
     case "lost":
       return [count("LockLost")];
     case "failed":
+    case "record-failed":
       return [count("LockFailed")];
+    case "not-started":
+      return [["LockNotStarted", "Count", event.records]];
     default:
       return [];
   }
@@ -141,6 +172,8 @@ export const createReporter = (options: {
   return (event) => {
     callSafely(() => onEvent?.(event));
     if (metrics) for (const metric of toMetrics(event)) callSafely(() => metrics.addMetric(...metric));
+    const warning = logger || onEvent ? undefined : warningOf(event);
+    if (warning) process.emitWarning(warning);
     if (!logger) return;
     const { error, ...lock } = event as LockEvent & { error?: unknown };
     callSafely(() => logger[LEVELS[event.type]](`Lock ${event.type}`, { lock, ...(error !== undefined && { error }) }));

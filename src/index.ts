@@ -6,9 +6,13 @@ export {
   purgeLocks,
   releaseAllLocks,
 } from "./admin.ts";
+export { dynamoLockBatch } from "./batch.ts";
+export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
+export type { BatchResponse } from "./batch-outcome.ts";
 export type { Clock } from "./clock.ts";
 export { type DescribeLockOptions, describeLock, type HoldingDescription, type LockDescription } from "./describe.ts";
 export {
+  LockBatchError,
   LockError,
   type LockErrorCode,
   LockHeldError,
@@ -20,7 +24,14 @@ export {
   LockTimeoutError,
   ReplayedError,
 } from "./errors.ts";
-export type { KeptReason, LockEvent, LockEventListener, LockLogger, LockMetrics } from "./events.ts";
+export type {
+  KeptReason,
+  LockEvent,
+  LockEventListener,
+  LockLogger,
+  LockMetrics,
+  NotStartedReason,
+} from "./events.ts";
 export type {
   DuplicateResponse,
   DynamoLockOptions,

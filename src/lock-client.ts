@@ -258,6 +258,11 @@ export class LockClient {
     this.#host.report({ type: "held", status, expiresAt, ...this.#about(record) });
   }
 
+  /** @internal */
+  reportDropped(record: LockRecord): void {
+    this.#host.report({ type: "dropped", ...this.#about(record) });
+  }
+
   /** @internal The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
   replay(record: LockRecord): unknown {
     const responseStored = record.result !== undefined;

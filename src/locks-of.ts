@@ -24,8 +24,7 @@ type CommonOptions = Pick<
   | "disabled"
 > & {
   readonly key: unknown;
-  /** `'per-record'`: a function's. */
-  readonly leaseMs?: number | "per-record" | undefined;
+  readonly leaseMs?: number | ((record: never) => number) | undefined;
 };
 
 /** The client of these options, and whether it only pretends. */

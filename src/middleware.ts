@@ -7,7 +7,6 @@ import {
   answerEarly,
   DEFAULT_TIMEOUT_EARLY_MS,
   type DynamoLockMiddleware,
-  type Held,
   holdsFor,
   isMiddyTimeout,
   isPastEarlyTimeout,
@@ -50,7 +49,7 @@ export function dynamoLock<TEvent>(
   const dynamoLockMiddlewareBefore: Hook = async (request) => {
     const begun = await guard.begin(request);
     if (begun.run) {
-      if (begun.lock) remember(request, self, new HeldLock(begun.lock));
+      if (begun.lock) remember(request, self, held(begun.lock));
       return;
     }
     await answerEarly(request, begun.response);
@@ -59,7 +58,7 @@ export function dynamoLock<TEvent>(
   const dynamoLockMiddlewareAfter: Hook = async (request) => {
     // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError runs.
     if (isThenable(request.response) && holdsFor(request, self)) request.response = await request.response;
-    const { lock } = take<HeldLock>(request, self) ?? {};
+    const { lock } = take<ReturnType<typeof held>>(request, self) ?? {};
     if (!lock) return;
     if (isPastEarlyTimeout(request, timeoutEarlyMs)) return abandonRunning(lock);
     if (isStream(request.response)) throw refuseStreaming(lock);
@@ -67,7 +66,7 @@ export function dynamoLock<TEvent>(
   };
 
   const dynamoLockMiddlewareOnError: Hook = async (request) => {
-    const { lock } = take<HeldLock>(request, self) ?? {};
+    const { lock } = take<ReturnType<typeof held>>(request, self) ?? {};
     if (!lock) return;
     if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request, timeoutEarlyMs)) return abandonRunning(lock);
     await guard.fail(lock, request.error);
@@ -80,18 +79,13 @@ export function dynamoLock<TEvent>(
   };
 }
 
-class HeldLock implements Held {
-  readonly lock: Lock;
-
-  constructor(lock: Lock) {
-    this.lock = lock;
-  }
-
+const held = (lock: Lock) => ({
+  lock,
   async answeredEarly(response: unknown): Promise<unknown> {
-    await this.lock[Symbol.asyncDispose]();
+    await lock[Symbol.asyncDispose]();
     return response;
-  }
-}
+  },
+});
 
 /** The handler may go on, but not under this lock. */
 const abandonRunning = (lock: Lock): void => lock.abandon("timeout", new LockLostError(lock.key, "expired"));

@@ -10,8 +10,9 @@ const logger = new Logger({ serviceName: "reading" });
 /** A repeat comes from a producer that tries again, or from a shard that is read again: within the day that the stream keeps a record. */
 const REMEMBER_MS = 24 * 3_600_000;
 
-/** As long as the function may take: a shard has nothing else to do, and its retries are counted. */
-const WAIT_MS = 60_000;
+/** Half of the function's timeout to wait for a held key, because the retries of a shard are counted, and half to work. */
+const WAIT_MS = 30_000;
+const RESERVE_MS = 30_000;
 
 /** Stands for the work: how long it takes. */
 const WORK_MS = Number(process.env.WORK_MS ?? 500);
@@ -43,6 +44,7 @@ export const handler = middy<KinesisStreamEvent>()
       key: (record: KinesisStreamRecord) => readingOf(record).readingId,
       rememberMs: REMEMBER_MS,
       waitMs: WAIT_MS,
+      reserveMs: RESERVE_MS,
       logger,
     }),
   )

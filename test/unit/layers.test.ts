@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 const LAYERS = [
   ["batch-order", "clock", "parallel", "record"],
   ["errors"],
-  ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "wait"],
+  ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "patience", "wait"],
   ["clean-up", "describe", "requests", "result"],
   ["admin-requests", "middy-request"],
   ["aws-errors"],
@@ -17,7 +17,8 @@ const LAYERS = [
   ["lock-client"],
   ["admin", "execution", "invocation-options"],
   ["batch-options", "locks-of"],
-  ["batch-run", "invocation"],
+  ["batch-acquire", "invocation"],
+  ["batch-run"],
   ["batch", "middleware", "with-lock"],
   ["index"],
 ];
