@@ -4,9 +4,18 @@ import { Logger } from "@aws-lambda-powertools/logger";
 import { injectLambdaContext } from "@aws-lambda-powertools/logger/middleware";
 import { Metrics } from "@aws-lambda-powertools/metrics";
 import { logMetrics } from "@aws-lambda-powertools/metrics/middleware";
+import type { SQSEvent, SQSRecord } from "aws-lambda";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
-import { type DynamoLockOptions, dynamoLock, LockClient, type LockMetrics, withLock } from "../../src/index.ts";
+import {
+  type DynamoLockOptions,
+  dynamoLock,
+  dynamoLockBatch,
+  LockClient,
+  type LockMetrics,
+  withLock,
+} from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
+import { lambdaContext } from "../support/lambda.ts";
 import { aProcess } from "../support/process.ts";
 import {
   chain,
@@ -230,6 +239,73 @@ describe("LockClient", () => {
     await new LockClient({ client, clock, tableName: table.tableName }).acquire("stock-4");
     await locks.acquire("stock-4", { force: true });
     expect(flushed()).toEqual({ LockAcquired: 1, LockWaitTime: 0 });
+  });
+});
+
+let messages = 0;
+
+describe.each(versions)("dynamoLockBatch and logMetrics on $name", ({ middy }) => {
+  const messagesOf = (count: number) => Array.from({ length: count }, () => `message-${++messages}`);
+  const setUp = () => {
+    const metrics = makeMetrics();
+    const key = (record: SQSRecord) => record.messageId;
+    const client = table.client;
+    const lockBatch = dynamoLockBatch({ key, client, tableName: table.tableName, metrics });
+    const handler = async ({ Records }: SQSEvent) =>
+      Promise.allSettled(Records.map(async ({ body }) => body === "" && Promise.reject(new Error("empty"))));
+    const invoke = chain(middy, [logMetrics(metrics), lockBatch], handler as never);
+    const deliver = (ids: string[], { spentMs = 0, failing = "" } = {}) =>
+      invoke(sqsEvent(ids, failing) as never, lambdaContext({ timeoutMs: 10_000 - spentMs }));
+    return { deliver, metrics };
+  };
+  const sqsEvent = (ids: string[], failing: string) => ({
+    Records: ids.map((messageId) => ({
+      messageId,
+      body: messageId === failing ? "" : "order",
+      eventSource: "aws:sqs",
+    })),
+  });
+  const each = (count: number, value: unknown) => Array.from({ length: count }, () => value);
+
+  it("a batch is one line, whose metrics have a value for each record", async () => {
+    const { deliver } = setUp();
+    const [first, second, third, failing] = messagesOf(4) as [string, string, string, string];
+    await deliver([first, second]);
+    await new LockClient({ client: table.client, tableName: table.tableName }).acquire(`report#${third}`);
+    await deliver([first, second, third, failing, ...messagesOf(2)], { failing });
+    expect(lines()).toEqual([
+      { LockAcquired: [1, 1], LockWaitTime: each(2, ms), LockFinished: [1, 1], LockHoldTime: each(2, ms) },
+      {
+        LockDropped: [1, 1],
+        LockHeld: 1,
+        LockAcquired: [1, 1, 1],
+        LockWaitTime: each(3, ms),
+        LockFinished: [1, 1],
+        LockReleased: 1,
+        LockHoldTime: each(3, ms),
+      },
+    ]);
+  });
+
+  it("of a batch with nothing to run, whose answer is early, too", async () => {
+    const { deliver } = setUp();
+    const ids = messagesOf(2);
+    await deliver(ids);
+    expect(await deliver(ids)).toEqual({ batchItemFailures: [] });
+    expect(lines().at(-1)).toEqual({ LockDropped: [1, 1] });
+  });
+
+  it("records for which no time is left are counted", async () => {
+    const { deliver } = setUp();
+    await deliver(messagesOf(3), { spentMs: 9_700 });
+    expect(lines()).toEqual([{ LockNotStarted: 3 }]);
+  });
+
+  it("of more than a hundred records, the most that a line may have of a metric", async () => {
+    const { deliver } = setUp();
+    await deliver(messagesOf(130));
+    const acquired = lines().flatMap(({ LockAcquired = [] }) => LockAcquired);
+    expect(acquired).toEqual(each(130, 1));
   });
 });
 
