@@ -21,6 +21,7 @@ type AsInDynamoLock =
   | "onMissingKey"
   | "timeoutEarlyMs"
   | "logger"
+  | "metrics"
   | "onEvent"
   | "disabled";
 

@@ -25,7 +25,14 @@ export {
   PayloadMismatchError,
   ReplayedError,
 } from "./errors.ts";
-export type { KeptReason, LockEvent, LockEventListener, LockLogger, NotStartedReason } from "./events.ts";
+export type {
+  KeptReason,
+  LockEvent,
+  LockEventListener,
+  LockLogger,
+  LockMetrics,
+  NotStartedReason,
+} from "./events.ts";
 export type {
   DuplicateResponse,
   DynamoLockOptions,

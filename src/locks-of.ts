@@ -20,6 +20,7 @@ type CommonOptions = Pick<
   | "expiry"
   | "permits"
   | "logger"
+  | "metrics"
   | "onEvent"
   | "disabled"
 > & {
@@ -30,9 +31,10 @@ type CommonOptions = Pick<
 /** The client of these options, and whether it only pretends. */
 export const locksOf = (options: CommonOptions): { readonly locks: LockClient; readonly disabled: boolean } => {
   const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
-  const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, onEvent } = options;
+  const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent } = options;
   const locks =
-    options.locks ?? new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, onEvent });
+    options.locks ??
+    new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent });
   return { disabled, locks: disabled ? new LockClient({}, alwaysFree(systemClock, locks.internals.store)) : locks };
 };
 
@@ -44,7 +46,7 @@ export const checkCommon = (caller: string, options: CommonOptions, keyOf: strin
   if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
     throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
   }
-  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "onEvent"];
+  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "metrics", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
   if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
