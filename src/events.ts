@@ -13,14 +13,20 @@ export interface AboutLock {
 
 export type KeptReason = "on-error" | "timeout" | "streaming" | "unsettled";
 
+interface AboutAcquisition extends AboutLock {
+  readonly expiresAt: number;
+  /** From the wish for the key to its acquisition, in ms: at least one request, and all the waiting. */
+  readonly waitedMs: number;
+}
+
 /** One transition of a lock. No event carries an event, a response or any other payload. */
 export type LockEvent =
   /** The key was free and is ours. */
-  | (AboutLock & { readonly type: "acquired"; readonly expiresAt: number })
+  | (AboutAcquisition & { readonly type: "acquired" })
   /** Ours, from an owner whose lease ended before it finished. */
-  | (AboutLock & { readonly type: "taken-over"; readonly expiresAt: number; readonly previousOwner: string })
+  | (AboutAcquisition & { readonly type: "taken-over"; readonly previousOwner: string })
   /** Ours by `force`, from whoever held or had finished it. */
-  | (AboutLock & { readonly type: "forced"; readonly expiresAt: number; readonly previousOwner: string })
+  | (AboutAcquisition & { readonly type: "forced"; readonly previousOwner: string })
   /** The lease was prolonged. */
   | (AboutLock & { readonly type: "renewed"; readonly expiresAt: number })
   /** A request failed in a way that may pass, and is tried again. */
@@ -33,6 +39,8 @@ export type LockEvent =
     }
   /** Refused: another run holds it, or (`status`) has finished it. The fields are the holder's. */
   | (AboutLock & { readonly type: "held"; readonly status: LockStatus; readonly expiresAt: number })
+  /** Refused: another run holds or has finished the key with another payload. The fields are that run's. */
+  | (AboutLock & { readonly type: "payload-mismatch"; readonly status: LockStatus })
   /** A repeat was answered from the record of the first run. The fields are the first run's. */
   | (AboutLock & { readonly type: "replayed"; readonly responseStored: boolean })
   /** A repeat in a batch was acknowledged without running. The fields are the first run's. */
@@ -68,6 +76,14 @@ export interface LockLogger {
   error(message: string, attributes: Record<string, unknown>): void;
 }
 
+/**
+ * What is needed of metrics: `@aws-lambda-powertools/metrics` fits as it is. It keeps what is added, and prints it with the rest when
+ * it is told to (https://docs.aws.amazon.com/powertools/typescript/latest/features/metrics/#flushing-metrics).
+ */
+export interface LockMetrics {
+  addMetric(name: string, unit: "Count" | "Milliseconds", value: number): unknown;
+}
+
 const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   acquired: "debug",
   "taken-over": "warn",
@@ -75,6 +91,7 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   renewed: "debug",
   retrying: "warn",
   held: "warn",
+  "payload-mismatch": "warn",
   replayed: "debug",
   dropped: "debug",
   finished: "debug",
@@ -100,6 +117,47 @@ const NOT_STARTED: Record<NotStartedReason, string> = {
   faults: "DynamoDB doesn't answer",
 };
 
+type Metric = readonly [name: string, unit: "Count" | "Milliseconds", value: number];
+
+const count = (name: string): Metric => [name, "Count", 1];
+
+/**
+ * Few, because each name is paid for, and without dimensions: a key or an owner would make a metric of every run. Those of the
+ * user's own, such as Powertools' `service`, hold for these too. A lease that ended, and then is found taken by another, is lost
+ * twice, as events are.
+ */
+const toMetrics = (event: LockEvent): Metric[] => {
+  switch (event.type) {
+    case "acquired":
+    case "forced":
+    case "taken-over": {
+      const wait: Metric = ["LockWaitTime", "Milliseconds", event.waitedMs];
+      return [count("LockAcquired"), ...(event.type === "taken-over" ? [count("LockTakenOver")] : []), wait];
+    }
+    case "held": // a finished key stands in nobody's way
+      return [count(event.status === "FINISHED" ? "LockReplayed" : "LockHeld")];
+    case "payload-mismatch":
+      return [count("LockPayloadMismatch")];
+    case "dropped":
+      return [count("LockDropped")];
+    case "replayed":
+      return [count("LockReplayed")];
+    case "finished":
+      return [count("LockFinished"), ["LockHoldTime", "Milliseconds", event.elapsedMs]];
+    case "released":
+      return [count("LockReleased"), ["LockHoldTime", "Milliseconds", event.elapsedMs]];
+    case "lost":
+      return [count("LockLost")];
+    case "failed":
+    case "record-failed":
+      return [count("LockFailed")];
+    case "not-started":
+      return [["LockNotStarted", "Count", event.records]];
+    default:
+      return [];
+  }
+};
+
 /** A callback of the user's must not break a run that goes well: what it throws becomes a process warning instead. */
 export const callSafely = async (callback: () => unknown): Promise<void> => {
   try {
@@ -109,14 +167,16 @@ export const callSafely = async (callback: () => unknown): Promise<void> => {
   }
 };
 
-/** Tells the listener and the logger. */
+/** Tells the listener, the metrics and the logger. */
 export const createReporter = (options: {
   readonly logger?: LockLogger | undefined;
+  readonly metrics?: LockMetrics | undefined;
   readonly onEvent?: LockEventListener | undefined;
 }): LockEventListener => {
-  const { logger, onEvent } = options;
+  const { logger, metrics, onEvent } = options;
   return (event) => {
     callSafely(() => onEvent?.(event));
+    if (metrics) for (const metric of toMetrics(event)) callSafely(() => metrics.addMetric(...metric));
     const warning = logger || onEvent ? undefined : warningOf(event);
     if (warning) process.emitWarning(warning);
     if (!logger) return;

@@ -5,21 +5,11 @@ import { describe, expect, it } from "vitest";
 const LAYERS = [
   ["batch-order", "clock", "parallel", "record"],
   ["errors"],
-  [
-    "batch-outcome",
-    "batch-source",
-    "check",
-    "dynamodb-client",
-    "events",
-    "heartbeat",
-    "key",
-    "middy-request",
-    "patience",
-    "wait",
-  ],
-  ["describe", "requests", "result"],
-  ["admin-requests"],
+  ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "patience", "wait"],
+  ["clean-up", "describe", "requests", "result"],
+  ["admin-requests", "fingerprint", "finished-cache", "middy-request", "semaphore-requests", "settlement"],
   ["aws-errors"],
+  ["commit", "sender"],
   ["store"],
   ["always-free", "ensure-table", "internals", "lock", "semaphore"],
   ["acquire", "options", "read-many", "warm-up"],
@@ -34,7 +24,7 @@ const LAYERS = [
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */
-const SENDERS = ["dynamodb-client", "ensure-table", "store", "table"];
+const SENDERS = ["dynamodb-client", "ensure-table", "sender", "store", "table"];
 
 const source = new URL("../../src/", import.meta.url);
 const files = readdirSync(source).map((file) => file.replace(/\.ts$/, ""));

@@ -41,6 +41,8 @@ describe.each<[string, (options: Wrong) => unknown]>([
     [{ key, locks: {} }, "locks must be a LockClient, got an object"],
     [{ key, locks, tableName: "t" }, "locks and tableName contradict each other: set it on the LockClient"],
     [{ key, locks, onEvent: key }, "locks and onEvent contradict each other"],
+    [{ key, locks, metrics: {} }, "locks and metrics contradict each other: set it on the LockClient"],
+    [{ key, metrics: () => {} }, "metrics must be an object, got "],
     [
       { key, client, clientConfig: {} },
       "client and clientConfig contradict each other: a client has its configuration",
@@ -74,6 +76,8 @@ describe("LockClient says what is wrong with its options", () => {
     [{ keyAttribute: "ttl" }, "LockClient: keyAttribute, ttlAttribute and sortKey must have different names"],
     [{ sortKey: { attribute: "lock_id", value: "x" } }, "must have different names"],
     [{ retentionMs: -1 }, "LockClient: retentionMs must be a whole number of milliseconds"],
+    [{ retentionMs: 1_999 }, "LockClient: retentionMs must be at least twice clockSkewMs"],
+    [{ retentionMs: 9_999, clockSkewMs: 5_000 }, "when TTL has deleted the record: 10000, got 9999"],
     [{ client, clientConfig: {} }, "LockClient: client and clientConfig contradict each other"],
   ])("%o", (options, message) => {
     expect(() => new LockClient(options)).toThrow(message);
