@@ -27,11 +27,8 @@ export const queue7 = middy7<SQSEvent>()
     expectTrue<Equal<(typeof event.Records)[number], SQSRecord>>();
     expectTrue<Equal<typeof context.locks, BatchLocks<SQSRecord>>>();
     expectTrue<Equal<typeof context.awsRequestId, string>>();
-    for (const record of event.Records)
-      expectTrue<Equal<ReturnType<typeof lockOf>, Lock>>(void lockOf(record) as never);
-    function lockOf(record: SQSRecord) {
-      return context.locks.get(record);
-    }
+    const locks = event.Records.map((record) => context.locks.get(record));
+    expectTrue<Equal<typeof locks, Lock[]>>();
     return Promise.allSettled(event.Records.map(ship));
   });
 export const queue6 = middy6<SQSEvent>()
