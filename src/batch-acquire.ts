@@ -57,11 +57,16 @@ class Acquiring {
   readonly #reasons = new Map<number, unknown>();
   readonly #stopped = new Set<string>();
   readonly #patience = new Patience();
+  /** Monotonic: the batch waits for held records until then, whatever their number. */
+  readonly #waitUntil: number;
+  /** Of the ordered ones, those that were waited for. */
+  readonly #waited = new Set<number>();
   /** What is wrong with all of them. */
   #fatal: unknown;
 
   constructor(request: BatchRequest) {
     this.#request = request;
+    this.#waitUntil = request.locks.internals.clock.monotonic() + (request.options.waitMs ?? 0);
     const first = new Map<string, number>();
     for (const [index, { group, identifier }] of request.batch.items.entries()) {
       const key = this.#keyOf(index);
@@ -75,7 +80,14 @@ class Acquiring {
 
   async acquire(): Promise<void> {
     const { concurrency = DEFAULT_CONCURRENCY } = this.#request.options;
-    await inParallel(this.#due(), concurrency, (index) => this.#attempt(index));
+    for (let held: number[] = []; ; ) {
+      await inParallel(this.#due(), concurrency, (index) => this.#attempt(index));
+      held = this.#toWaitFor();
+      if (held.length === 0) break;
+      await this.#giveBackBehind(held);
+      for (const index of held) this.#waited.add(index);
+      await inParallel(held, concurrency, (index) => this.#attempt(index));
+    }
     const error = this.#fatal ?? this.#patience.onlyFault;
     if (error === undefined) return;
     await this.#giveBack(this.#locks);
@@ -92,6 +104,7 @@ class Acquiring {
       return isLate && wish === "owned" ? "blocked" : wish;
     });
     for (const [index, record] of this.#finished) if (plans[index] === "drop") locks.reportDropped(record);
+    for (const reason of this.#reasons.values()) if (reason instanceof LockHeldError) locks.reportHeld(reason.record);
     await this.#giveBack(this.#locks.filter((_lock, index) => plans[index] !== "run"));
     return { places: this.#places, plans, locks: this.#locks, reasons: this.#reasons };
   }
@@ -118,9 +131,10 @@ class Acquiring {
   *#due(): Generator<number> {
     let untried = 0;
     let reason: NotStartedReason | undefined;
+    this.#stopped.clear();
     for (const [index, { group, leader }] of this.#places.entries()) {
       if (this.#reasons.has(index) && group !== undefined) this.#stopped.add(group);
-      if (this.#keys[index] === undefined || leader !== undefined) continue;
+      if (this.#keys[index] === undefined || leader !== undefined || this.#isTried(index)) continue;
       if (this.#fatal !== undefined) return;
       if (group !== undefined && this.#stopped.has(group)) continue;
       if (this.#isLate) reason = "time";
@@ -131,8 +145,48 @@ class Acquiring {
     if (reason) this.#reportNotStarted(untried, reason);
   }
 
+  #isTried(index: number): boolean {
+    return this.#locks[index] !== undefined || this.#finished.has(index) || this.#reasons.has(index);
+  }
+
+  /** The first record of each group that stops there because it is held, once. */
+  #toWaitFor(): number[] {
+    if (this.#fatal !== undefined || this.#isLate || this.#waitMs === 0) return [];
+    const first = new Map<string, number>();
+    for (const [index, { group }] of this.#places.entries()) {
+      if (group !== undefined && this.#reasons.has(index) && !first.has(group)) first.set(group, index);
+    }
+    return [...first.values()].filter(
+      (index) => this.#reasons.get(index) instanceof LockHeldError && !this.#waited.has(index),
+    );
+  }
+
+  /**
+   * Who waits for a record holds only what is ahead of it in its group. So of two runs that want the same records in the same order,
+   * one always goes on.
+   */
+  async #giveBackBehind(waitedFor: readonly number[]): Promise<void> {
+    const firstOf = new Map(waitedFor.map((index) => [this.#places[index]?.group, index]));
+    const locks: (Lock | undefined)[] = [];
+    for (const [index, { group }] of this.#places.entries()) {
+      if (index <= (firstOf.get(group) ?? Number.POSITIVE_INFINITY)) continue;
+      if (this.#locks[index]) this.#wishes[index] = "blocked";
+      locks.push(this.#locks[index]);
+      this.#locks[index] = undefined;
+      if (this.#reasons.get(index) instanceof LockHeldError) this.#reasons.delete(index);
+    }
+    await this.#giveBack(locks);
+  }
+
+  get #waitMs(): number {
+    const { options, execution, locks } = this.#request;
+    const leftMs = Math.max(0, this.#waitUntil - locks.internals.clock.monotonic());
+    return waitOf(leftMs, options.reserveMs ?? DEFAULT_RESERVE_MS, execution);
+  }
+
   async #attempt(index: number): Promise<void> {
     const { caller, locks } = this.#request;
+    this.#reasons.delete(index);
     try {
       const reply = await locks.attempt(caller, [this.#keys[index] as string], this.#acquisitionOf(index));
       this.#patience.answered();
@@ -143,8 +197,7 @@ class Acquiring {
         this.#finished.set(index, reply.finished);
         this.#wishes[index] = "finished";
       } else {
-        locks.reportHeld(reply.record);
-        this.#blocked(index, new LockHeldError(reply.record));
+        this.#blocked(index, new LockHeldError(reply.record)); // reported when it comes back
       }
     } catch (error) {
       if (error instanceof LockTableError || error instanceof LockOptionsError) {
@@ -160,7 +213,8 @@ class Acquiring {
 
   #acquisitionOf(index: number) {
     const { options, records, context, execution } = this.#request;
-    const { heartbeatMs, expiry, onLost, fingerprint, reserveMs = DEFAULT_RESERVE_MS } = options;
+    const { heartbeatMs, expiry, onLost, fingerprint } = options;
+    const isOrdered = this.#places[index]?.group !== undefined;
     const record = records[index];
     const leaseMs = typeof options.leaseMs === "function" ? options.leaseMs(record) : options.leaseMs;
     const complaint = leaseMs === undefined ? undefined : milliseconds(1)(leaseMs);
@@ -171,7 +225,8 @@ class Acquiring {
       fingerprint: fingerprint && toFingerprint(fingerprint(record, context)),
       expiry,
       onLost,
-      waitMs: waitOf(options.waitMs, reserveMs, execution),
+      // In order, the first that is held is waited for, and nothing behind it.
+      waitMs: isOrdered && !this.#waited.has(index) ? 0 : Math.floor(this.#waitMs),
     };
   }
 

@@ -14,7 +14,6 @@ type AsInDynamoLock =
   | "rememberMs"
   | "cacheSize"
   | "clockSkewMs"
-  | "waitMs"
   | "heartbeatMs"
   | "expiry"
   | "onLost"
@@ -48,6 +47,12 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
    * @default the remaining time of the invocation; outside Lambda the `LockClient`'s
    */
   readonly leaseMs?: number | ((record: TRecord) => number) | undefined;
+  /**
+   * How long a batch waits for held records, in ms, and never into `reserveMs`. One that finishes meanwhile is acknowledged. Of a message
+   * group or a stream, one record at a time is waited for, while nothing behind it is held. Needs `dynamodb:GetItem`.
+   * @default 0
+   */
+  readonly waitMs?: number | undefined;
   /**
    * How many requests to DynamoDB may be on their way at once.
    * @default 50, which is how many connections the AWS SDK opens

@@ -1,4 +1,4 @@
-import { LockError } from "./errors.ts";
+import { LockError, LockTimeoutError } from "./errors.ts";
 
 /** A DynamoDB that doesn't answer this often in a row is not asked any more. */
 const MAX_FAULTS = 10;
@@ -31,4 +31,5 @@ export class Patience {
 }
 
 const isFault = (error: unknown): boolean =>
-  error instanceof LockError && (error.code === "LOCK_REQUEST" || error.code === "LOCK_CLOSED");
+  (error instanceof LockError && (error.code === "LOCK_REQUEST" || error.code === "LOCK_CLOSED")) ||
+  (error instanceof LockTimeoutError && error.record === undefined);

@@ -329,3 +329,45 @@ describe("a process that dies between two records", () => {
     expect(previous).toEqual(["IN_PROGRESS", "IN_PROGRESS"]);
   });
 });
+
+describe("while a held record is waited for", () => {
+  const oneByOne = (...orders: string[]) => fifo(...orders.map((order) => ["red", order] as const));
+
+  it("nothing behind it is held, and little of what is behind it was tried", async () => {
+    const { options, heldByAnother, sent, statuses } = shop(table);
+    const held = await heldByAnother("o5");
+    const { invoke, given } = consumer({ ...options, waitMs: 5_000, concurrency: 4 });
+    const invoked = invoke(kinesis(...many(100)));
+    await vi.waitFor(() => expect(sent).toContain("GetItem"));
+    expect(await statuses("o4", "o5", "o6", "o7")).not.toContain("FINISHED");
+    expect((await statuses("o6", "o7", "o8")).filter((status) => status === "IN_PROGRESS")).toEqual([]);
+    expect(sent.filter((name) => name === "UpdateItem").length).toBeLessThan(20);
+    await held.release();
+    expect(await invoked).toEqual(failures());
+    expect(given()).toEqual([many(100)]);
+  });
+
+  it("two runs of the same batch don't wait for each other: one runs all of it, and the other acknowledges all", async () => {
+    const { options } = shop(table);
+    const orders = many(6);
+    const runs = [1, 2, 3].map(() => consumer({ ...options, waitMs: 8_000, concurrency: 3 }));
+    const startedAt = Date.now();
+    const responses = await Promise.all(runs.map(({ invoke }) => invoke(oneByOne(...orders))));
+    expect(responses).toEqual([failures(), failures(), failures()]);
+    const ran = runs.flatMap(({ given }) => given().flat());
+    expect(ran.toSorted()).toEqual(orders);
+    expect(Date.now() - startedAt).toBeLessThan(6_000);
+  });
+
+  it("the batch waits once, however many are held; each that comes back is reported once", async () => {
+    const { options, heldByAnother, events } = shop(table);
+    for (const order of ["a", "b", "c"]) await heldByAnother(order);
+    const startedAt = Date.now();
+    const { invoke } = consumer({ ...options, waitMs: 300, concurrency: 1 });
+    expect(await invoke(queue("a", "b", "c"))).toEqual(failures("m1", "m2", "m3"));
+    expect(Date.now() - startedAt).toBeLessThan(800);
+    expect(events.map(({ type }) => type)).toEqual(["held", "held", "held"]);
+    const ordered = consumer({ ...options, waitMs: 300 });
+    expect(await ordered.invoke(oneByOne("a", "d"))).toEqual(failures("m1", "m2"));
+  });
+});
