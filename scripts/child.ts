@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 
 /** Kills the child when this process ends, also by a signal, for which Node emits no "exit". Returns the undo. */
-export function killWithParent(child: ChildProcess): () => void {
+export function killWithParent(child: Pick<ChildProcess, "kill">): () => void {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const kill = () => child.kill("SIGKILL");
   const onSignal = (signal: NodeJS.Signals) => {

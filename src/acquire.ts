@@ -2,6 +2,7 @@ import { isTransient, isUnknown } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { LockLostError, LockTimeoutError } from "./errors.ts";
 import type { LockEventListener } from "./events.ts";
+import { checkFingerprint } from "./fingerprint.ts";
 import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 import type { Claim } from "./requests.ts";
@@ -31,6 +32,7 @@ export interface Wanted {
   readonly backoff: Backoff;
   readonly signal?: AbortSignal | undefined;
   readonly data?: string | undefined;
+  readonly fingerprint?: string | undefined;
   readonly force?: boolean | undefined;
   /** ARN of the durable execution that asks. */
   readonly execution?: string | undefined;
@@ -83,6 +85,7 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
         await store.settle(keys, { token: wanted.token, slot: reply.slot }, { status: "RELEASED" });
         throw signal.reason;
       }
+      if (reply) attempts.checkPayload(reply.records);
       blocker = reply && inTheWay(reply);
       if (reply && (waitMs === 0 || blocker?.status === "FINISHED")) return reply;
 
@@ -97,6 +100,7 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
         const seen = await retried("read", async () => (await store.read(key, { consistent: false })) ?? "gone");
         if (seen === "gone") blocker = undefined;
         else if (seen) blocker = seen;
+        if (blocker) attempts.checkPayload([blocker]);
       } while (blocker && blocker.status !== "FINISHED" && attempts.untilFree(blocker) > 0);
     }
   } catch (error) {
@@ -169,6 +173,12 @@ class Attempts {
     return Math.min(over, this.#watch.untilOver(record));
   }
 
+  /** Throws for keys that are in use with another payload. */
+  checkPayload(records: readonly LockRecord[]): void {
+    const inUse = records.filter((record) => this.untilFree(record) > 0);
+    checkFingerprint(this.#wanted.fingerprint, inUse);
+  }
+
   /** What an attempt may have taken without our hearing of it. */
   async giveBack(): Promise<void> {
     if (this.#unknownSince === undefined) return;
@@ -187,10 +197,10 @@ class Attempts {
   }
 
   #claim(key: string, leaseMs: number): Claim {
-    const { token, owner, clockSkewMs, data, force, execution, observedOnly, keys } = this.#wanted;
-    const watched = this.#watch.over(key);
+    const { keys, token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly } = this.#wanted;
+    const wanted = { token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly };
     const keyCount = keys.length > 1 ? keys.length : undefined;
-    return { key, token, owner, leaseMs, clockSkewMs, data, force, execution, observedOnly, watched, keyCount };
+    return { ...wanted, key, leaseMs, watched: this.#watch.over(key), keyCount };
   }
 
   #attempt(leaseMs: number) {

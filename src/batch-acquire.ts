@@ -3,9 +3,10 @@ import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, type DynamoLockBatchOptions } 
 import { type Place, type Plan, planBatch, type Wish } from "./batch-order.ts";
 import type { Batch, BatchItem } from "./batch-source.ts";
 import { milliseconds } from "./check.ts";
-import { LockHeldError, LockOptionsError, LockTableError, LockTimeoutError } from "./errors.ts";
+import { LockHeldError, LockOptionsError, LockTableError, LockTimeoutError, PayloadMismatchError } from "./errors.ts";
 import type { NotStartedReason } from "./events.ts";
 import { type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
+import { toFingerprint } from "./fingerprint.ts";
 import { isMissing, toStoredKey } from "./key.ts";
 import { Lock } from "./lock.ts";
 import type { LockClient } from "./lock-client.ts";
@@ -151,7 +152,7 @@ class Acquiring {
         return;
       }
       this.#patience.failed(error);
-      if (error instanceof LockTimeoutError && error.record)
+      if (error instanceof PayloadMismatchError || (error instanceof LockTimeoutError && error.record))
         this.#blocked(index, error); // and reported
       else {
         this.#blocked(index, error);
@@ -162,7 +163,7 @@ class Acquiring {
 
   #acquisitionOf(index: number) {
     const { options, records, context, execution } = this.#request;
-    const { heartbeatMs, expiry, onLost, reserveMs = DEFAULT_RESERVE_MS } = options;
+    const { heartbeatMs, expiry, onLost, fingerprint, reserveMs = DEFAULT_RESERVE_MS } = options;
     const record = records[index];
     const leaseMs = typeof options.leaseMs === "function" ? options.leaseMs(record) : options.leaseMs;
     const complaint = leaseMs === undefined ? undefined : milliseconds(1)(leaseMs);
@@ -170,6 +171,7 @@ class Acquiring {
     return {
       ...leaseOf({ leaseMs, heartbeatMs }, execution),
       owner: ownerOf(options.owner, [record, context], execution),
+      fingerprint: fingerprint && toFingerprint(fingerprint(record, context)),
       expiry,
       onLost,
       waitMs: waitOf(options.waitMs, reserveMs, execution),

@@ -12,6 +12,7 @@ type AsInDynamoLock =
   | "locks"
   | "namespace"
   | "rememberMs"
+  | "cacheSize"
   | "clockSkewMs"
   | "waitMs"
   | "heartbeatMs"
@@ -32,6 +33,11 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
    * `onMissingKey`. At most 2,048 bytes. A record whose key function throws fails alone.
    */
   readonly key: (record: TRecord, context: Context) => LockKey;
+  /**
+   * What of a record the handler works on, any JSON value: a record with the same key and another one fails alone, and comes back.
+   * Only a hash of it is stored.
+   */
+  readonly fingerprint?: ((record: TRecord, context: Context) => unknown) | undefined;
   /**
    * Who takes the locks, for people who read the table. Not a proof of ownership.
    * @default context.awsRequestId
@@ -82,7 +88,8 @@ export interface MaybeLocksContext<TRecord = any> {
 export const DEFAULT_CONCURRENCY = 50;
 export const DEFAULT_RESERVE_MS = 500;
 
-const { onSuccess, onError, duplicateResponse, storeResponse, permits, ...perRecord } = dynamoLockChecks;
+const { onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...perRecord } =
+  dynamoLockChecks;
 
 export const dynamoLockBatchChecks: Record<string, Check> = {
   ...perRecord,

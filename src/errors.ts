@@ -12,7 +12,8 @@ export type LockErrorCode =
   | "LOCK_CLOSED"
   | "LOCK_STREAMING"
   | "LOCK_BATCH"
-  | "LOCK_REPLAYED";
+  | "LOCK_REPLAYED"
+  | "LOCK_PAYLOAD_MISMATCH";
 
 /**
  * Base of every error this package throws. `statusCode` is read by HTTP error handlers such as
@@ -48,8 +49,19 @@ export class LockHeldError extends LockError {
       RELEASED: "being taken by another run",
     }[record.status];
     super("LOCK_HELD", `The key is ${state}`); // not its name: HTTP error handlers send the message to the caller
-    const { result: _result, data: _data, ...withoutPayload } = record;
-    this.record = withoutPayload;
+    this.record = withoutPayload(record);
+  }
+}
+
+/** The key was taken with another payload (`fingerprint`) by the run that holds it or has finished it. Status 422. */
+export class PayloadMismatchError extends LockError {
+  override readonly name = "PayloadMismatchError";
+  override readonly statusCode = 422;
+  readonly record: LockRecord;
+
+  constructor(record: LockRecord) {
+    super("LOCK_PAYLOAD_MISMATCH", "The key was used with another payload");
+    this.record = withoutPayload(record);
   }
 }
 
@@ -144,3 +156,5 @@ export class LockBatchError extends LockError {
     super("LOCK_BATCH", `dynamoLockBatch: ${message}`, options);
   }
 }
+
+const withoutPayload = ({ result: _result, data: _data, ...record }: LockRecord): LockRecord => record;

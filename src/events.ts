@@ -39,6 +39,8 @@ export type LockEvent =
     }
   /** Refused: another run holds it, or (`status`) has finished it. The fields are the holder's. */
   | (AboutLock & { readonly type: "held"; readonly status: LockStatus; readonly expiresAt: number })
+  /** Refused: another run holds or has finished the key with another payload. The fields are that run's. */
+  | (AboutLock & { readonly type: "payload-mismatch"; readonly status: LockStatus })
   /** A repeat was answered from the record of the first run. The fields are the first run's. */
   | (AboutLock & { readonly type: "replayed"; readonly responseStored: boolean })
   /** A repeat in a batch was acknowledged without running. The fields are the first run's. */
@@ -89,6 +91,7 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   renewed: "debug",
   retrying: "warn",
   held: "warn",
+  "payload-mismatch": "warn",
   replayed: "debug",
   dropped: "debug",
   finished: "debug",
@@ -133,6 +136,8 @@ const toMetrics = (event: LockEvent): Metric[] => {
     }
     case "held": // a finished key stands in nobody's way
       return [count(event.status === "FINISHED" ? "LockReplayed" : "LockHeld")];
+    case "payload-mismatch":
+      return [count("LockPayloadMismatch")];
     case "dropped":
       return [count("LockDropped")];
     case "replayed":

@@ -22,6 +22,7 @@ export {
   LockOptionsError,
   LockTableError,
   LockTimeoutError,
+  PayloadMismatchError,
   ReplayedError,
 } from "./errors.ts";
 export type {
@@ -41,12 +42,13 @@ export type {
   OnError,
 } from "./invocation-options.ts";
 export type { LockKey } from "./key.ts";
-export type { FinishOptions, Lock, LockHandleStatus, ReleaseOptions } from "./lock.ts";
+export type { Lock, LockHandleStatus } from "./lock.ts";
 export { LockClient } from "./lock-client.ts";
 export { dynamoLock } from "./middleware.ts";
 export type { DynamoLockMiddleware } from "./middy-request.ts";
 export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
+export type { CommitOptions, FinishOptions, ReleaseOptions } from "./settlement.ts";
 export { type CreateLockTableOptions, createLockTable } from "./table.ts";
 export type { Backoff } from "./wait.ts";
 export type { WaitUntilFinishedOptions } from "./wait-until-finished.ts";

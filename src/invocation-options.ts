@@ -109,6 +109,22 @@ export interface DynamoLockOptions<TEvent = any> {
   /** Called once when the lock is lost while the handler runs, after `context.lock.signal` was aborted. */
   readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
   /**
+   * What of the event the handler works on, any JSON value: the same key with another one is a `PayloadMismatchError`
+   * (422), whether the first run has finished or not. Only a hash of it is stored.
+   */
+  readonly fingerprint?: ((event: TEvent, context: Context) => unknown) | undefined;
+  /**
+   * How many finished records are kept in memory at least, the least recently used going first when there are twice as many:
+   * a repeat in the same environment then costs no request. 0: none.
+   * @default 0
+   */
+  readonly cacheSize?: number | undefined;
+  /**
+   * Add the header `Idempotent-Replayed: true` to a stored HTTP response (an object with a `statusCode`) when it is replayed.
+   * @default false
+   */
+  readonly replayedHeader?: boolean | undefined;
+  /**
    * Without a key: `'throw'` a `LockKeyError`, or `'run'` without a lock.
    * @default 'throw'
    */
@@ -161,6 +177,8 @@ export const dynamoLockChecks: Record<string, Check> = {
   waitMs: acquireChecks.waitMs,
   permits: acquireChecks.permits,
   onLost: acquireChecks.onLost,
+  fingerprint: ofType("function"),
+  replayedHeader: ofType("boolean"),
   onMissingKey: oneOf("throw", "run"),
   timeoutEarlyMs: milliseconds(0, 900_000),
   disabled: ofType("boolean"),

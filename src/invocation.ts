@@ -1,6 +1,7 @@
 import { checkOptions, oneOf } from "./check.ts";
 import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
 import { describeExecution, type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
+import { toFingerprint } from "./fingerprint.ts";
 import {
   type DuplicateResponse,
   type DynamoLockOptions,
@@ -47,8 +48,9 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       const execution = describeExecution(context);
       const keys = toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
       const owner = ownerOf(options.owner, [event, context], execution);
+      const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const attempt = await locks
-        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner })
+        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner, fingerprint })
         .catch((error: unknown) => {
           if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
             return error;
@@ -106,6 +108,11 @@ export const refuseStreaming = (lock?: Lock): LockError => {
 
 const checkContradictions = (caller: string, options: DynamoLockOptions): void => {
   checkCommon(caller, options, "the event");
+  if ((options.permits ?? 1) > 1 && options.fingerprint) {
+    throw new LockOptionsError(
+      `${caller}: permits and fingerprint contradict each other: each holder has its own payload`,
+    );
+  }
   if ((options.permits ?? 1) > 1 && (options.onSuccess !== "release" || options.onError === "finish")) {
     throw new LockOptionsError(
       `${caller}: permits and 'finish' contradict each other: a semaphore is never finished, set onSuccess to 'release'`,
@@ -133,18 +140,27 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
 const answer = async <TEvent>(
   locks: LockClient,
   refused: Refused | LockTimeoutError,
-  { duplicateResponse }: DynamoLockOptions<TEvent>,
+  { duplicateResponse, replayedHeader }: DynamoLockOptions<TEvent>,
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
-  const record = refused.record as LockRecord;
-  if (duplicateResponse === undefined && refused instanceof Refused && refused.finished) {
-    return locks.replay(refused.finished);
+  const finished = refused instanceof Refused ? refused.finished : undefined;
+  if (duplicateResponse === undefined && finished) {
+    const response = await locks.replay(finished);
+    return replayedHeader ? markReplayed(response) : response;
   }
+  const record = (finished ?? refused.record) as LockRecord;
   if (refused instanceof Refused) locks.reportHeld(record);
   if (duplicateResponse === undefined) throw new LockHeldError(record);
   return typeof duplicateResponse === "function"
-    ? await (duplicateResponse as DuplicateResponse<TEvent>)(record, request)
+    ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
     : duplicateResponse;
+};
+
+/** As the IETF's draft of the Idempotency-Key header has no name for it, the one that Stripe made common. */
+const markReplayed = (response: unknown): unknown => {
+  const { statusCode, headers } = Object(response) as { statusCode?: unknown; headers?: object };
+  if (typeof statusCode !== "number") return response;
+  return { ...(response as object), headers: { ...headers, "Idempotent-Replayed": "true" } };
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { type Acquisition, acquire, type Wanted } from "./acquire.ts";
+import { type Acquisition, acquire, type Refusal, type Wanted } from "./acquire.ts";
 import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { withNewTable } from "./ensure-table.ts";
-import { LockError, LockHeldError, LockTimeoutError, ReplayedError } from "./errors.ts";
+import { LockError, LockHeldError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
+import { checkFingerprint, toFingerprint } from "./fingerprint.ts";
+import { FinishedCache } from "./finished-cache.ts";
 import type { LockInternals } from "./internals.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
 import { Lock, type LockHost } from "./lock.ts";
@@ -29,6 +31,7 @@ import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
 import { encodeData } from "./result.ts";
+import type { Ending } from "./settlement.ts";
 import { DynamoStore, type Store } from "./store.ts";
 import { liveHolders } from "./wait.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
@@ -40,6 +43,8 @@ export interface AttemptOptions extends AcquireOptions {
   readonly leaseOf?: (() => number) | undefined;
   /** ARN of the durable execution that asks. */
   readonly execution?: string | undefined;
+  /** Hash of the payload. */
+  readonly fingerprint?: string | undefined;
 }
 
 /** @internal The lock, or the records that stand in the way. */
@@ -61,21 +66,26 @@ export class LockClient {
   readonly #layout: TableLayout;
   readonly #acquiring = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
+  readonly #cache: FinishedCache | undefined;
 
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}, /** @internal */ store?: Store) {
     checkOptions("LockClient", options, clientChecks);
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
     const clock = options.clock ?? systemClock;
+    const cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
     this.#layout = layoutOf(options);
     this.#client = options.client ?? createClient(options.clientConfig);
     this.#host = {
       store: store ?? new DynamoStore(this.#client, this.#layout, clock),
       clock,
       report: createReporter(options),
+      random: options.random ?? Math.random,
       rememberMs: options.rememberMs ?? DEFAULTS.rememberMs,
       settled: (lock) => this.#held.delete(lock),
+      finished: cache && ((ending) => cache.set(withResult(ending))),
     };
+    this.#cache = cache;
     checkAcquisition("LockClient", { heartbeatMs: options.heartbeatMs }, 1, options.leaseMs ?? DEFAULTS.leaseMs);
     this.#options = options;
     this.#owner = options.owner ?? randomUUID();
@@ -138,10 +148,13 @@ export class LockClient {
     options: OnceOptions = {},
   ): Promise<T> {
     checkOptions("once", options, onceChecks);
-    const { storeResult = true, rememberMs, ...acquireOptions } = options;
-    const attempt = await this.attempt("once", this.#storedKeys(key), acquireOptions);
+    const { storeResult = true, rememberMs, fingerprint, ...acquireOptions } = options;
+    const attempt = await this.attempt("once", this.#storedKeys(key), {
+      ...acquireOptions,
+      ...("fingerprint" in options && { fingerprint: toFingerprint(fingerprint) }),
+    });
     if (!(attempt instanceof Lock)) {
-      if (attempt.finished) return this.replay(attempt.finished) as T;
+      if (attempt.finished) return (await this.replay(attempt.finished)) as T;
       this.reportHeld(attempt.record);
       throw new LockHeldError(attempt.record);
     }
@@ -158,14 +171,15 @@ export class LockClient {
     return result;
   }
 
-  /** The record of a key as it is now (strongly consistent), or `undefined`. */
+  /** The record of a key as it is now (strongly consistent), with its response wherever that is stored, or `undefined`. */
   async get(key: LockKey): Promise<LockRecord | undefined> {
-    return this.#withTable(() => this.#host.store.read(this.#storedKeys(key)[0]));
+    const record = await this.#read(key);
+    return record && this.withResult(record);
   }
 
   /** How many hold the key now (strongly consistent): of a semaphore, its permits in use. */
   async count(key: LockKey): Promise<number> {
-    const record = await this.get(key);
+    const record = await this.#read(key);
     const now = this.#host.clock.now();
     if (record?.status === "SEMAPHORE") return liveHolders(record, now, this.#clockSkewMs).length;
     return record?.status === "IN_PROGRESS" && record.expiresAt > now - this.#clockSkewMs ? 1 : 0;
@@ -213,8 +227,7 @@ export class LockClient {
   /** @internal The lock, or what stands in its way. */
   async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
     this.#closing.signal.throwIfAborted();
-    const { clock, report, store } = this.#host;
-    const begunAt = clock.monotonic();
+    const begunAt = this.#host.clock.monotonic();
     const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
@@ -234,18 +247,21 @@ export class LockClient {
       backoff: options.backoff ?? DEFAULTS.backoff,
       signal: signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal,
       data: encodeData(options.data),
+      fingerprint: options.fingerprint,
       force,
       execution,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
-    const random = this.#options.random ?? Math.random;
-    const acquiring = this.#withTable(() => acquire({ store, clock, random, report }, wanted));
+    const acquiring = (async () => this.#cached(wanted) ?? this.#withTable(() => acquire(this.#host, wanted)))();
     this.#acquiring.add(acquiring);
     try {
       const reply = await acquiring;
-      return reply.acquired ? this.#hold(wanted, reply, options, begunAt) : new Refused(reply, keys);
+      if (reply.acquired) return this.#hold(wanted, reply, options, begunAt);
+      if (keys.length === 1) for (const record of reply.records) this.#cache?.set(record);
+      return new Refused(reply, keys);
     } catch (error) {
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
+      if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
       throw error;
     } finally {
       this.#acquiring.delete(acquiring);
@@ -264,15 +280,41 @@ export class LockClient {
   }
 
   /** @internal The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
-  replay(record: LockRecord): unknown {
+  async replay(finished: LockRecord): Promise<unknown> {
+    const record = await this.withResult(finished);
     const responseStored = record.result !== undefined;
     this.#host.report({ type: "replayed", responseStored, ...this.#about(record) });
     if (record.failure) throw new ReplayedError(record.failure);
     return record.result?.value;
   }
 
+  /** @internal With the response that stands beside it. */
+  async withResult(record: LockRecord): Promise<LockRecord> {
+    if (!record.resultKey || record.result) return record;
+    const whole = { ...record, result: { value: await this.#host.store.readResult(record) } };
+    if (!record.keyCount) this.#cache?.set(whole);
+    return whole;
+  }
+
+  async #read(key: LockKey): Promise<LockRecord | undefined> {
+    return this.#withTable(() => this.#host.store.read(this.#storedKeys(key)[0]));
+  }
+
+  /** What the refusal of a finished key would be. */
+  #cached({ keys, fingerprint, force }: Wanted): Refusal | undefined {
+    const record = keys.length === 1 && !force ? this.#cache?.get(keys[0]) : undefined;
+    if (!record) return undefined;
+    checkFingerprint(fingerprint, [record]);
+    return { acquired: false, records: [record] };
+  }
+
+  #reportMismatch(record: LockRecord): void {
+    this.#host.report({ type: "payload-mismatch", status: record.status, ...this.#about(record) });
+  }
+
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
-    const { keys, owner, token, data } = wanted;
+    const { keys, owner, token, data, fingerprint, execution } = wanted;
+    for (const key of keys) this.#cache?.delete(key);
     const { before, slot, data: stored, ...lease } = acquisition;
     const leaseMs = lease.expiresAt - lease.acquiredAt;
     const {
@@ -290,6 +332,8 @@ export class LockClient {
         slot,
         previous: before?.status === "IN_PROGRESS" ? before : undefined,
         data: data === undefined ? stored : options.data,
+        fingerprint,
+        execution,
         heartbeatMs: heartbeatMs || 0,
         safeMs,
         onExpiring,
@@ -358,12 +402,17 @@ export class LockClient {
 
   /** @internal What the functions beside the client work with. */
   get internals(): LockInternals {
-    const { store, clock, report } = this.#host;
-    const { namespace, random = Math.random } = this.#options;
-    const { heartbeatMs, expiry } = this.#options;
+    const { store, clock, report, random } = this.#host;
+    const { namespace, heartbeatMs, expiry } = this.#options;
     return { store, clock, report, random, namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs };
   }
 }
+
+/** The record as a reader would find it. */
+const withResult = ({ record, result }: Ending): LockRecord => {
+  if (!result) return record;
+  return { ...record, result: { value: result.json === undefined ? undefined : JSON.parse(result.json) } };
+};
 
 const isTableMissing = (error: unknown): boolean =>
   error instanceof Error && (error.name === "ResourceNotFoundException" || isTableMissing(error.cause));

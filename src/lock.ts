@@ -1,32 +1,29 @@
-import { anything, type Check, checkOptions, milliseconds, text } from "./check.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
+import { checkOptions, milliseconds } from "./check.ts";
 import type { Clock } from "./clock.ts";
-import { LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
+import { sendCommit } from "./commit.ts";
+import { LockError, LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
 import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
-import type { EncodedResult, LockRecord } from "./record.ts";
+import type { LockRecord } from "./record.ts";
 import type { Hold, Settlement } from "./requests.ts";
-import { encodeData, toFailure, toStorable } from "./result.ts";
-import type { Store } from "./store.ts";
-
-export interface ReleaseOptions {
-  /** Replaces the data stored with the lock: any JSON value. Left out: it stays, for the next holder. */
-  readonly data?: unknown;
-}
-
-export interface FinishOptions extends ReleaseOptions {
-  /** The response that repeats get. Left out: none is stored. `undefined` is stored as such. */
-  readonly result?: unknown;
-  /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
-  readonly status?: string;
-  /** Remember a final failure instead: repeats throw a `ReplayedError` with its name, message and status code. */
-  readonly error?: unknown;
-  /**
-   * How long repeats are blocked, in ms.
-   * @default 3_600_000, or the client's
-   */
-  readonly rememberMs?: number;
-}
+import { encodeData } from "./result.ts";
+import {
+  type CommitOptions,
+  commitChecks,
+  type Ending,
+  type FinishOptions,
+  type FinishRequest,
+  finishChecks,
+  finishedRecord,
+  placeResult,
+  type ReleaseOptions,
+  releaseChecks,
+  toFinish,
+} from "./settlement.ts";
+import type { Commit, HoldReply, Store } from "./store.ts";
 
 /**
  * `held`: ours. `expired`: the lease is over, and nobody is known to have taken the key. `lost`: a write found another
@@ -47,6 +44,8 @@ export interface Holding extends LeaseWatchOptions {
   readonly startedAt: number;
   readonly previous: LockRecord | undefined;
   readonly data: unknown;
+  readonly fingerprint: string | undefined;
+  readonly execution: string | undefined;
   readonly onExpiring: ((lock: Lock) => void) | undefined;
   readonly onLost: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
@@ -56,8 +55,10 @@ export interface LockHost {
   readonly store: Store;
   readonly clock: Clock;
   readonly report: LockEventListener;
+  readonly random: () => number;
   readonly rememberMs: number;
   settled(lock: Lock): void;
+  readonly finished: ((ending: Ending) => void) | undefined;
 }
 
 /**
@@ -90,9 +91,8 @@ export class Lock implements AsyncDisposable {
 
   readonly #host: LockHost;
   readonly #hold: Hold;
-  readonly #onLost: Holding["onLost"];
+  readonly #holding: Holding;
   readonly #abort = new AbortController();
-  readonly #startedAt: number;
   readonly #watch: LeaseWatch;
   /** The lease as this holder counts it: from before the write that began or prolonged it, on both clocks. */
   #lease: { readonly ms: number; readonly since: number; readonly expiresAt: number };
@@ -104,6 +104,10 @@ export class Lock implements AsyncDisposable {
   #settling = false;
   /** A finish or release whose fate is unknown: whether the lease was held when it was sent. */
   #unknown: { readonly held: boolean } | undefined;
+  /** A commit whose fate is unknown: only the same request may be sent again. */
+  #inDoubt:
+    | { readonly items: readonly TransactWriteItem[]; readonly commit: Commit; readonly ending: Ending }
+    | undefined;
   /** First and last end of the lease that the record may have: they differ after a renewal whose fate is unknown. */
   #ends: readonly number[];
 
@@ -118,8 +122,7 @@ export class Lock implements AsyncDisposable {
     this.data = holding.data;
     this.#host = host;
     this.#hold = { token: holding.token, slot: holding.slot };
-    this.#onLost = holding.onLost;
-    this.#startedAt = holding.startedAt;
+    this.#holding = holding;
     const { acquiredAt, expiresAt, startedAt, onExpiring } = holding;
     this.#lease = { ms: expiresAt - acquiredAt, since: startedAt, expiresAt };
     this.#ends = [expiresAt];
@@ -154,7 +157,7 @@ export class Lock implements AsyncDisposable {
 
   /** Since the acquisition began, in ms. */
   get elapsedMs(): number {
-    return Math.round(this.#host.clock.monotonic() - this.#startedAt);
+    return Math.round(this.#host.clock.monotonic() - this.#holding.startedAt);
   }
 
   get status(): LockHandleStatus {
@@ -193,25 +196,96 @@ export class Lock implements AsyncDisposable {
   async finish(options: FinishOptions = {}): Promise<void> {
     checkOptions("finish", options, finishChecks);
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-    const { rememberMs = this.#host.rememberMs, error, status: finalStatus } = options;
-    const data = encodeData(options.data);
+    const request = toFinish(options, this.#host.rememberMs);
     this.#settling = true;
     await this.#serialize(async () => {
       if (this.#settled === "finished") return;
-      if ("error" in options) {
-        await this.#settle({ status: "FINISHED", rememberMs, finalStatus, failure: toFailure(error), data });
-        return;
-      }
-      const finished = { status: "FINISHED", rememberMs, finalStatus, data } as const;
-      const result = "result" in options ? this.#encode(options.result) : undefined;
-      if (!result) return this.#settle(finished);
-      await this.#settle({ ...finished, result }).catch(async (failure: unknown) => {
-        // It fits in an item, but not beside the key and the data of this one.
-        if (!isTooLarge(failure)) throw failure;
-        this.#reportNotStored("it does not fit in the item beside the rest of the record");
-        await this.#settle(finished);
-      });
+      const ending = await this.#prepare(request);
+      const { settlement } = ending;
+      await this.#settle("finish", settlement, () => this.#host.store.settle(this.keys, this.#hold, settlement));
+      this.#host.finished?.(ending);
     });
+  }
+
+  /**
+   * Writes `items` and marks the key finished, in one transaction: all or nothing, and only if nobody has taken the key over,
+   * however late it comes. So the effect of a run happens exactly once. Of several keys all are finished. Conflicts with
+   * other transactions are waited for within the lease.
+   *
+   * @param items Puts, updates, deletes and condition checks on tables of the same account and region, as
+   * `TransactWriteItems` takes them: at most 100 less the number of keys, at most 4 MB in all
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+   *
+   * @example
+   * const response = { statusCode: 201 };
+   * await lock.commit([{ Put: { TableName: "orders", Item: { id: { S: orderId } } } }], { result: response });
+   * return response;
+   *
+   * @throws LockLostError if another run has taken the key over: nothing was written.
+   * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed: nothing was written, the
+   * lock is still held, and `CancellationReasons` are in the order of your items, with those of the lock after them.
+   * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: commit the same items again, or
+   * let it be: a release makes sure that it never will be. Other errors of DynamoDB come as they are; nothing was written.
+   */
+  async commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
+    checkOptions("commit", options, commitChecks);
+    const most = MAX_TRANSACTION_ITEMS - this.keys.length;
+    if (!Array.isArray(items) || items.length > most) {
+      const got = Array.isArray(items) ? items.length : typeof items;
+      throw new LockOptionsError(`commit: items must be an array of at most ${most} TransactWriteItems, got ${got}`);
+    }
+    if (this.#hold.slot !== undefined) {
+      throw new LockOptionsError(
+        "commit: a semaphore is never finished: put condition() into a transaction of your own",
+      );
+    }
+    const request = toFinish(options, this.#host.rememberMs);
+    const own = structuredClone(items); // sent again as it was, whatever the caller does to it meanwhile
+    this.#settling = true;
+    await this.#serialize(async () => {
+      this.#checkOpen();
+      const { store } = this.#host;
+      const known = this.#inDoubt && isDeepStrictEqual(this.#inDoubt.items, own) ? this.#inDoubt : undefined;
+      if (this.#unknown && !known) {
+        throw new LockError(
+          "LOCK_REQUEST",
+          "commit: it is not known whether an earlier finish, release or commit applied",
+        );
+      }
+      const ending = known?.ending ?? (await this.#prepare(request));
+      const commit = known?.commit ?? store.toCommit(own, this.keys, this.#hold, ending.settlement);
+      this.#inDoubt = { items: own, commit, ending };
+      const send = () =>
+        sendCommit(
+          this.#host,
+          () => store.commit(commit),
+          () => this.remainingMs,
+        );
+      await this.#settle("commit", ending.settlement, send);
+      this.#host.finished?.(ending);
+    });
+  }
+
+  /**
+   * That the lock is still held, as part of a `TransactWriteItems` of your own: if another run has taken the key over, the
+   * transaction is cancelled. The lock itself stays held. Of several keys, name one of `keys`, and check each.
+   *
+   * @example
+   * await client.send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: lock.condition() }, ...items] }));
+   */
+  condition(key?: string): ConditionCheck {
+    if (key === undefined ? this.keys.length > 1 : !this.keys.includes(key)) {
+      throw new LockOptionsError(
+        `condition: key must be one of ${JSON.stringify(this.keys)}, got ${JSON.stringify(key)}`,
+      );
+    }
+    return this.#host.store.condition(key ?? this.key, this.#hold);
+  }
+
+  /** `condition` in the shape of `@aws-sdk/lib-dynamodb`, for its `TransactWriteCommand`. */
+  documentCondition(key?: string) {
+    const { Key, ExpressionAttributeValues, ...rest } = this.condition(key);
+    return { ...rest, Key: toPlain(Key), ExpressionAttributeValues: toPlain(ExpressionAttributeValues) };
   }
 
   /**
@@ -222,7 +296,7 @@ export class Lock implements AsyncDisposable {
    * @throws LockError if DynamoDB could not be reached: call it again, or let the lease end.
    */
   async release(options: ReleaseOptions = {}): Promise<void> {
-    checkOptions("release", options, { data: anything });
+    checkOptions("release", options, releaseChecks);
     const data = encodeData(options.data);
     if (this.#holds > 1) {
       this.#holds--;
@@ -230,8 +304,9 @@ export class Lock implements AsyncDisposable {
     }
     this.#settling = true;
     await this.#serialize(async () => {
-      if (this.#settled !== "finished" && this.#settled !== "released")
-        await this.#settle({ status: "RELEASED", data });
+      if (this.#settled === "finished" || this.#settled === "released") return;
+      const settlement = { status: "RELEASED", data } as const;
+      await this.#settle("release", settlement, () => this.#host.store.settle(this.keys, this.#hold, settlement));
     });
   }
 
@@ -312,20 +387,35 @@ export class Lock implements AsyncDisposable {
     this.#watch.renewed();
   }
 
-  async #settle(settlement: Settlement): Promise<void> {
+  #checkOpen(): void {
     if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
-    const { store, report } = this.#host;
-    const finishing = settlement.status === "FINISHED";
+  }
+
+  async #settle(
+    operation: "finish" | "commit" | "release",
+    settlement: Settlement,
+    send: () => Promise<HoldReply>,
+  ): Promise<void> {
+    this.#checkOpen();
+    const { report } = this.#host;
+    const finishing = operation !== "release";
     const held = this.#unknown?.held ?? this.status === "held";
-    this.#watch.stop();
-    const reply = await store.settle(this.keys, this.#hold, settlement).catch((error: unknown) => {
-      if ("result" in settlement && isTooLarge(error)) throw error; // for certain not applied, and tried without it
-      report({ type: "failed", operation: finishing ? "finish" : "release", error, ...this.#about() });
+    // A commit may turn out not to have been one: until then the lease goes on.
+    if (operation !== "commit") this.#watch.stop();
+    const reply = await send().catch((error: unknown) => {
+      if (!(error instanceof LockError)) {
+        this.#settling = false;
+        this.#inDoubt = undefined;
+        throw error; // the application's, and certain: nothing was written
+      }
+      this.#reportFailed(operation, error);
       // It may have applied: from here on nobody may count on the lock, and nothing renews it.
+      this.#watch.stop();
       this.#unknown = { held };
       this.#abort.abort(new LockLostError(this.key, "unreachable"));
       throw error;
     });
+    this.#watch.stop();
     this.#host.settled(this);
     // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
     const freedBefore = !reply.done && !finishing && held && (this.#unknown !== undefined || reply.retried);
@@ -340,11 +430,22 @@ export class Lock implements AsyncDisposable {
     );
   }
 
+  async #prepare({ finish, notStored }: FinishRequest): Promise<Ending> {
+    this.#checkOpen();
+    if (notStored !== undefined) this.#reportNotStored(notStored);
+    const { clock, store } = this.#host;
+    const record = finishedRecord({ ...this.#holding, data: this.data, leaseMs: this.#lease.ms }, finish, clock.now());
+    const stored = await placeResult(finish, record, (json) => store.storeResult(this.key, this.#hold, json, finish));
+    if (stored.error instanceof LockError) this.#reportFailed("store result", stored.error);
+    if (stored.notStored !== undefined) this.#reportNotStored(stored.notStored);
+    return { ...stored, record };
+  }
+
   async #reported<T>(operation: string, request: () => Promise<T>): Promise<T> {
     try {
       return await request();
     } catch (error) {
-      this.#host.report({ type: "failed", operation, error, ...this.#about() });
+      this.#reportFailed(operation, error);
       throw error;
     }
   }
@@ -365,15 +466,12 @@ export class Lock implements AsyncDisposable {
     if (known && provenKey === undefined) return error;
     this.#host.report({ type: "lost", reason, ...this.#about() });
     this.#abort.abort(error);
-    if (!known) callSafely(() => this.#onLost?.(this, error));
+    if (!known) callSafely(() => this.#holding.onLost?.(this, error));
     return error;
   }
 
-  #encode(value: unknown): EncodedResult | undefined {
-    const storable = toStorable(value);
-    if ("json" in storable) return storable;
-    this.#reportNotStored(storable.reason);
-    return undefined;
+  #reportFailed(operation: string, error: unknown): void {
+    this.#host.report({ type: "failed", operation, error, ...this.#about() });
   }
 
   #reportNotStored(reason: string): void {
@@ -398,18 +496,7 @@ const settledOrAborted = (promise: Promise<void>, signal: AbortSignal): Promise<
     void promise.then(done);
   });
 
-const finalStatus: Check = (value) =>
-  text(value) ?? (String(value).length > 100 ? "must have at most 100 characters" : undefined);
-
-const finishChecks = {
-  status: finalStatus,
-  result: anything,
-  error: anything,
-  rememberMs: milliseconds(1),
-  data: anything,
-};
-
-const isTooLarge = (error: unknown): boolean => {
-  const { name, message } = Object(Object(error).cause) as { name?: unknown; message?: unknown };
-  return name === "ValidationException" && /item size/i.test(String(message));
-};
+/** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
+const MAX_TRANSACTION_ITEMS = 100;
+const toPlain = (item: ConditionCheck["Key"] = {}): Record<string, string | number> =>
+  Object.fromEntries(Object.entries(item).map(([name, { S, N }]) => [name, S ?? Number(N)]));

@@ -14,6 +14,7 @@ type CommonOptions = Pick<
   | "clientConfig"
   | "locks"
   | "clockSkewMs"
+  | "cacheSize"
   | "heartbeatMs"
   | "waitMs"
   | "expiry"
@@ -30,12 +31,11 @@ type CommonOptions = Pick<
 /** The client of these options, and whether it only pretends. */
 export const locksOf = (options: CommonOptions): { readonly locks: LockClient; readonly disabled: boolean } => {
   const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
-  if (disabled) return { disabled, locks: new LockClient({}, alwaysFree(systemClock)) };
-  const { locks, tableName, client, clientConfig, clockSkewMs, logger, metrics, onEvent } = options;
-  return {
-    disabled,
-    locks: locks ?? new LockClient({ tableName, client, clientConfig, clockSkewMs, logger, metrics, onEvent }),
-  };
+  const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent } = options;
+  const locks =
+    options.locks ??
+    new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent });
+  return { disabled, locks: disabled ? new LockClient({}, alwaysFree(systemClock, locks.internals.store)) : locks };
 };
 
 /** What these options contradict in themselves. */
@@ -46,7 +46,7 @@ export const checkCommon = (caller: string, options: CommonOptions, keyOf: strin
   if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
     throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
   }
-  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "logger", "metrics", "onEvent"];
+  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "metrics", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
   if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {

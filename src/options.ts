@@ -64,7 +64,14 @@ export interface LockClientOptions {
    */
   readonly ttlAttribute?: string | undefined;
   /**
-   * How long a record stays in the table after it is over, before TTL deletes it, in ms.
+   * How many finished records are kept in memory at least, the least recently used going first when there are twice as many:
+   * a repeat in the same process then costs no request until the record's window ends. An operator who breaks or purges a
+   * finished lock is not noticed by then. 0: none.
+   * @default 0
+   */
+  readonly cacheSize?: number | undefined;
+  /**
+   * How long a record stays in the table after it is over, before TTL deletes it, in ms: at least twice `clockSkewMs`.
    * @default 172_800_000 (2 days)
    */
   readonly retentionMs?: number | undefined;
@@ -162,6 +169,8 @@ export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant
    * @default true
    */
   readonly storeResult?: boolean | undefined;
+  /** What is done under the key, any JSON value: the same key with another one is a `PayloadMismatchError`. */
+  readonly fingerprint?: unknown;
 }
 
 /** What holds where nothing is set. Times in ms. */
@@ -184,6 +193,7 @@ export const sharedChecks = {
   heartbeatMs: anyOf(milliseconds(1), oneOf(false)),
   clockSkewMs: milliseconds(0, 3_600_000),
   rememberMs: milliseconds(1),
+  cacheSize: wholeNumber(0, 1_000_000),
   logger: ofType("object"),
   metrics: ofType("object"),
   onEvent: ofType("function"),
@@ -245,7 +255,12 @@ export const acquireChecks = {
 };
 export const runChecks = { ...acquireChecks, timeoutMs: milliseconds(1) };
 const { permits: _permits, reentrant: _reentrant, ...finishable } = acquireChecks;
-export const onceChecks = { ...finishable, rememberMs: sharedChecks.rememberMs, storeResult: ofType("boolean") };
+export const onceChecks = {
+  ...finishable,
+  rememberMs: sharedChecks.rememberMs,
+  storeResult: ofType("boolean"),
+  fingerprint: anything,
+};
 
 /** What a set of options contradicts in itself, whoever takes them. */
 export const checkAcquisition = (caller: string, options: AcquireOptions, keys: number, leaseMs: number): void => {
@@ -287,6 +302,13 @@ export const layoutOf = (options: LockClientOptions): TableLayout => {
   const attributes = [layout.keyAttribute, layout.ttlAttribute, layout.sortKey?.attribute];
   if (new Set(attributes).size < attributes.length) {
     throw new LockOptionsError("LockClient: keyAttribute, ttlAttribute and sortKey must have different names");
+  }
+  // Without its record a key counts from the clock of who takes it next: by then even a slow one has to be past its last token.
+  const { clockSkewMs = DEFAULTS.clockSkewMs } = options;
+  if (layout.retentionMs < 2 * clockSkewMs) {
+    throw new LockOptionsError(
+      `LockClient: retentionMs must be at least twice clockSkewMs, so that fencing tokens increase when TTL has deleted the record: ${2 * clockSkewMs}, got ${layout.retentionMs}`,
+    );
   }
   return layout;
 };

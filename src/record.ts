@@ -51,6 +51,10 @@ export interface LockRecord {
   readonly updatedAt: number;
   /** The stored response, in a box because `undefined` is a response too; absent when none was stored. */
   readonly result?: { readonly value: unknown };
+  /** Key of the item that has the stored response, where that is too large for the record. */
+  readonly resultKey?: string;
+  /** Hash of the payload that the key was taken with. */
+  readonly fingerprint?: string;
   /** Set when the run failed for good. */
   readonly failure?: StoredFailure;
   /** The status that the application gave `finish`. */
@@ -82,6 +86,7 @@ export const ATTRIBUTES = {
   acquiredAt: "acquired_at",
   updatedAt: "updated_at",
   result: "result",
+  fingerprint: "fingerprint",
   failure: "failure",
   data: "data",
   permits: "permits",
@@ -112,6 +117,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
     const execution = item[ATTRIBUTES.execution]?.S;
     const finalStatus = item[ATTRIBUTES.finalStatus]?.S;
     const keyCount = toNumber(item[ATTRIBUTES.keyCount]);
+    const fingerprint = item[ATTRIBUTES.fingerprint]?.S;
     return {
       key,
       status,
@@ -119,6 +125,8 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
       fencingToken,
       updatedAt,
       ...(result && { result }),
+      ...(item[ATTRIBUTES.result]?.BOOL && { resultKey: companionKey(key, lease.token) }),
+      ...(fingerprint !== undefined && { fingerprint }),
       ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
       ...(execution !== undefined && { execution }),
       ...(finalStatus !== undefined && { finalStatus }),
@@ -155,14 +163,33 @@ const toHolders = (item: Item): SemaphoreHolder[] =>
     })
     .sort((a, b) => a.slot - b.slot);
 
-/** A response ready to be stored: its JSON text, or `undefined` itself. */
-export interface EncodedResult {
-  readonly json: string | undefined;
-}
+/** A response ready to be stored: its JSON text, or `undefined` itself, or where it is not in the record. */
+export type EncodedResult = { readonly json: string | undefined } | { readonly stored: "in companion" };
 
-/** JSON text as a string, `undefined` as DynamoDB's NULL; no stored response is no attribute. */
-export const encodeResult = ({ json }: EncodedResult): AttributeValue =>
-  json === undefined ? { NULL: true } : { S: json };
+/** Names, numbers and status of an item, and some room for longer names of the key and the TTL attribute. */
+const FIXED_BYTES = 260;
+
+/**
+ * At most how many bytes of an item a record takes without its response, as DynamoDB counts them
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+ */
+export const recordBytes = ({ key, owner, token, failure, finalStatus, data, execution, fingerprint }: LockRecord) => {
+  const json = [failure, data].map((value) => (value === undefined ? "" : JSON.stringify(value)));
+  const texts = [key, owner, token, finalStatus, execution, fingerprint, ...json];
+  return texts.reduce((sum, text = "") => sum + Buffer.byteLength(text), FIXED_BYTES);
+};
+
+/** JSON text as a string, `undefined` as DynamoDB's NULL, true for a companion; no stored response is no attribute. */
+export const encodeResult = (result: EncodedResult): AttributeValue => {
+  if ("stored" in result) return { BOOL: true };
+  return result.json === undefined ? { NULL: true } : { S: result.json };
+};
+
+/** Key of the item that has a large response. By its token no two acquisitions share one. */
+export const companionKey = (key: string, token: string): string => {
+  const companion = `${key}#result#${token}`;
+  return Buffer.byteLength(companion) <= 2048 ? companion : `#result#${token}`; // a partition key has at most 2,048 bytes
+};
 
 const decodeResult = (attribute: AttributeValue | undefined): { value: unknown } | undefined => {
   if (attribute?.S !== undefined) return { value: JSON.parse(attribute.S) };

@@ -23,6 +23,6 @@ export class Refused {
     const [first] = this.records;
     const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
     if (!one || this.records.length < this.#keys || (first?.keyCount ?? 1) !== this.#keys) return undefined;
-    return this.records.find(({ result }) => result) ?? first;
+    return this.records.find(({ result, resultKey }) => result ?? resultKey) ?? first;
   }
 }

@@ -12,8 +12,10 @@
  * A semaphore is the same item with status SEMAPHORE, in which each holder has a map `slot_<n>` of its own.
  */
 import type { AttributeValue, GetItemCommandInput, Update } from "@aws-sdk/client-dynamodb";
+import type { Keys } from "./key.ts";
 import {
   ATTRIBUTES,
+  companionKey,
   type EncodedResult,
   encodeResult,
   type Item,
@@ -42,6 +44,8 @@ export interface Claim {
   readonly clockSkewMs: number;
   /** JSON of the application's data; without it the data of the record before stays. */
   readonly data?: string | undefined;
+  /** Hash of the payload, by which a repeat of the key with another one is known. */
+  readonly fingerprint?: string | undefined;
   /** A durable execution, which runs again from the top: takes the key from itself too. */
   readonly execution?: string | undefined;
   /** Take the key whatever its state; a semaphore only with `vacant`. */
@@ -150,11 +154,11 @@ export const STATES = {
 };
 
 /** An item that we wrote: the type checks keep what something else wrote from being overwritten. */
-const OURS =
+export const OURS =
   // A request that comes late must not take the key for an acquisition that has ended: its token is there already.
   "#token <> :token AND attribute_type(#token, :string) AND attribute_type(#fence, :number) AND attribute_type(#expiresAt, :number)";
 
-const claimValues = (layout: TableLayout, claim: Claim, now: number) => ({
+export const claimValues = (layout: TableLayout, claim: Claim, now: number) => ({
   ...STATES,
   ":owner": string(claim.owner),
   ":token": string(claim.token),
@@ -167,7 +171,7 @@ const claimValues = (layout: TableLayout, claim: Claim, now: number) => ({
   ":data": claim.data === undefined ? undefined : string(claim.data),
 });
 
-const CLAIMED =
+export const CLAIMED =
   "#owner = :owner, #token = :token, #leaseMs = :leaseMs, #expiresAt = :expiresAt, #acquiredAt = :now, " +
   "#updatedAt = :now, #ttl = :ttl";
 
@@ -176,7 +180,7 @@ const CLAIMED =
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html), so a counter that adds
  * one per acquisition can't outrun the milliseconds, and a record that TTL deleted comes back with a higher one.
  */
-const NEXT_FENCE = "if_not_exists(#fence, :now) + :one";
+export const NEXT_FENCE = "if_not_exists(#fence, :now) + :one";
 
 /** Takes the key if it is absent or free. */
 export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): ConditionalUpdate => {
@@ -198,15 +202,18 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
     `SET #status = :inProgress, ${CLAIMED}, #fence = ${claim.fence === undefined ? NEXT_FENCE : ":fence"}` +
     (claim.execution === undefined ? "" : ", #execution = :execution") +
     (claim.keyCount === undefined ? "" : ", #keyCount = :keyCount") +
+    (claim.fingerprint === undefined ? "" : ", #fingerprint = :fingerprint") +
     (claim.data === undefined ? "" : ", #data = :data");
   const stale = ["#result", "#failure", "#finalStatus", "#permits", ...slots];
   if (claim.execution === undefined) stale.push("#execution");
   if (claim.keyCount === undefined) stale.push("#keyCount");
+  if (claim.fingerprint === undefined) stale.push("#fingerprint");
   return update(layout, claim.key, condition, `${set} REMOVE ${stale.join(", ")}`, {
     ...claimValues(layout, claim, now),
     ":fence": claim.fence === undefined ? undefined : number(claim.fence),
     ":keyCount": claim.keyCount === undefined ? undefined : number(claim.keyCount),
     ":execution": claim.execution === undefined ? undefined : string(claim.execution),
+    ":fingerprint": claim.fingerprint === undefined ? undefined : string(claim.fingerprint),
     ":watchedToken": watched && string(watched.token),
     ":watchedExpiresAt": watched && number(watched.expiresAt),
     ":watchedLeaseMs": watched && number(watched.leaseMs),
@@ -214,58 +221,8 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
   });
 };
 
-/** A slot of a semaphore to take, and what has to be true for it. */
-export interface SlotClaim {
-  readonly slot: number;
-  readonly permits: number;
-  /**
-   * Without it: the record has this number of permits. With it: nobody has acquired since the record was seen at this
-   * fencing token with room left. `permits` is then written only when no holder is left above it.
-   */
-  readonly seen?: { readonly fencingToken: number; readonly setPermits: boolean } | undefined;
-}
-
-/** Takes a slot of a semaphore if it is free. */
-export const acquireSlotRequest = (
-  layout: TableLayout,
-  claim: Claim,
-  { slot, permits, seen }: SlotClaim,
-  now: number,
-): ConditionalUpdate => {
-  const slotFree = "(attribute_not_exists(#slot) OR #slot.#expiresAt <= :expired)";
-  const condition = seen
-    ? `#fence = :seenFence AND #token <> :token AND (#status = :semaphore AND ${slotFree} OR #status <> :semaphore AND #expiresAt <= :expired)`
-    : `attribute_not_exists(#key) OR (${OURS} AND #status = :semaphore AND #permits = :permits AND ${slotFree})`;
-  const set =
-    `SET #status = :semaphore, ${CLAIMED}, #fence = ${NEXT_FENCE}, #slotFence = ${NEXT_FENCE}, #slot = :slot` +
-    (!seen || seen.setPermits ? ", #permits = :permits" : "") +
-    (claim.data === undefined ? "" : ", #data = :data");
-  const all = {
-    ...claimValues(layout, claim, now),
-    ":permits": number(permits),
-    ":ttl": ttlAfter(layout, now + claim.leaseMs, { slot }),
-    ":seenFence": seen && number(seen.fencingToken),
-  };
-  const holder: Item = {
-    [ATTRIBUTES.status]: STATES[":inProgress"],
-    [ATTRIBUTES.owner]: all[":owner"],
-    [ATTRIBUTES.token]: all[":token"],
-    [ATTRIBUTES.leaseMs]: all[":leaseMs"],
-    [ATTRIBUTES.expiresAt]: all[":expiresAt"],
-    [ATTRIBUTES.acquiredAt]: all[":now"],
-  };
-  return update(
-    layout,
-    claim.key,
-    condition,
-    `${set} REMOVE #result, #failure, #finalStatus`,
-    { ...all, ":slot": { M: holder } },
-    slot,
-  );
-};
-
 /** Proof of ownership, for the record or for a slot of it. */
-const holdCondition = ({ slot }: Hold) => {
+export const holdCondition = ({ slot }: Hold) => {
   const at = slot === undefined ? "" : "#slot.";
   return `${at}#token = :token AND ${at}#status = :inProgress`;
 };
@@ -298,6 +255,16 @@ export const renewRequest = (
   return update(layout, key, condition, set, all, hold.slot);
 };
 
+/**
+ * Finishes or releases every key of a hold. One copy of the response is enough for a repeat, which reads all keys.
+ */
+export const settleRequests = (layout: TableLayout, keys: Keys, hold: Hold, settlement: Settlement, now: number) => {
+  const { result: _result, ...rest } = settlement as Settlement & { result?: unknown };
+  return keys.map((key, index) =>
+    settleRequest(layout, key, hold, index === 0 ? settlement : (rest as Settlement), now),
+  );
+};
+
 /** Finishes or releases: only for the token that holds the key, and only once. Release keeps the item, for its fence. */
 export const settleRequest = (layout: TableLayout, key: string, hold: Hold, settlement: Settlement, now: number) => {
   const finished = settlement.status === "FINISHED" ? settlement : undefined;
@@ -323,6 +290,26 @@ export const settleRequest = (layout: TableLayout, key: string, hold: Hold, sett
   };
   return update(layout, key, holdCondition(hold), set, all, hold.slot);
 };
+
+/** A response too large for the record, compressed, in an item of its own that only a replay reads. */
+export const storeResultRequest = (
+  layout: TableLayout,
+  key: string,
+  { token }: Hold,
+  body: Uint8Array,
+  { rememberMs }: { readonly rememberMs: number },
+  now: number,
+) => ({
+  TableName: layout.tableName,
+  Key: keyOf(layout, companionKey(key, token)),
+  // An update, so that no other permission is needed than for the record.
+  UpdateExpression: "SET #result = :result, #ttl = :ttl",
+  ExpressionAttributeNames: names(layout, "#result #ttl"),
+  // It is written first, and must not go first.
+  ExpressionAttributeValues: { ":result": { B: body }, ":ttl": ttlAfter(layout, now + rememberMs + HOUR_MS) },
+});
+
+const HOUR_MS = 3_600_000;
 
 /** Reads one record: strongly consistent, or for half the price as it was a moment ago. */
 export const readRequest = (layout: TableLayout, key: string, consistent = true): GetItemCommandInput => ({

@@ -1,10 +1,13 @@
+import { randomUUID } from "node:crypto";
 import {
   BatchGetItemCommand,
+  type ConditionCheck,
   DeleteItemCommand,
   type DynamoDBClient,
-  GetItemCommand,
   ScanCommand,
+  type TransactWriteItem,
   TransactWriteItemsCommand,
+  type TransactWriteItemsCommandInput,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import {
@@ -15,24 +18,26 @@ import {
   type ScanPage,
   scanRequest,
 } from "./admin-requests.ts";
-import { isConflict, isNamed, translate, wasRetried } from "./aws-errors.ts";
+import { isConflict, isNamed, isTransient, wasRetried } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
+import { commitRequest, conditionRequest } from "./commit.ts";
 import { LockTableError } from "./errors.ts";
 import type { Keys } from "./key.ts";
 import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
   acquireRequest,
-  acquireSlotRequest,
   type Claim,
   type ConditionalUpdate,
   type Hold,
-  readRequest,
   renewRequest,
   type Settlement,
-  type SlotClaim,
-  settleRequest,
+  settleRequests,
+  storeResultRequest,
   type TableLayout,
 } from "./requests.ts";
+import { compress, decompress } from "./result.ts";
+import { acquireSlotRequest, type SlotClaim } from "./semaphore-requests.ts";
+import { type Refusal, Sender, toRefusals, type UpdateReply } from "./sender.ts";
 
 export interface Acquired {
   readonly acquired: true;
@@ -83,6 +88,19 @@ export interface Store {
   acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply>;
   renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply>;
   settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply>;
+  /** The application's items and the settlement in one transaction, to be sent until its fate is known. */
+  toCommit(items: readonly TransactWriteItem[], keys: Keys, hold: Hold, settlement: Settlement): Commit;
+  /**
+   * Sends it once. What is the application's to know is thrown as it came: its own conditions, a conflict; a `LockError`
+   * only where it is not known whether it applied.
+   */
+  commit(commit: Commit): Promise<HoldReply>;
+  /** That the key is held, for a transaction of the application's own. */
+  condition(key: string, hold: Hold): ConditionCheck;
+  /** Puts a response that is too large for the record beside it. Throws a `LockError` if it is larger than an item. */
+  storeResult(key: string, hold: Hold, json: string, window: { readonly rememberMs: number }): Promise<void>;
+  /** The response beside the record. */
+  readResult(record: LockRecord): Promise<unknown>;
   read(key: string, options?: { consistent?: boolean }): Promise<LockRecord | undefined>;
   /** Records, strongly consistent, and the keys that DynamoDB left unread. Of at most 100 keys, none twice. */
   readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }>;
@@ -94,34 +112,39 @@ export interface Store {
   forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply>;
 }
 
+export interface Commit {
+  readonly keys: readonly string[];
+  readonly hold: Hold;
+  readonly input: TransactWriteItemsCommandInput;
+  /** How often it was sent. */
+  attempts: number;
+}
+
 export type ForceReleaseReply =
   | { readonly released: true }
   | { readonly released: false; readonly record: LockRecord | undefined };
 
-const CONFLICT_ATTEMPTS = 5;
-const CONFLICT_DELAY_MS = 10;
-
-/** The only place that sends. Recognises its own writes after a lost reply, and turns AWS errors into ours. */
+/** The protocol on a table: what is sent, and what a reply means. Recognises its own writes after a lost reply. */
 export class DynamoStore implements Store {
-  readonly #client: DynamoDBClient;
+  readonly #sender: Sender;
   readonly #layout: TableLayout;
   readonly #clock: Clock;
 
   constructor(client: DynamoDBClient, layout: TableLayout, clock: Clock) {
-    this.#client = client;
+    this.#sender = new Sender(client, layout, clock);
     this.#layout = layout;
     this.#clock = clock;
   }
 
   async acquire(claim: Claim): Promise<AcquireReply> {
     const now = this.#clock.now();
-    const reply = await this.#update(acquireRequest(this.#layout, claim, now));
+    const reply = await this.#sender.update(acquireRequest(this.#layout, claim, now));
     return this.#acquireReply(reply, claim, now, claim.vacant !== undefined);
   }
 
   async acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply> {
     const now = this.#clock.now();
-    const reply = await this.#update(acquireSlotRequest(this.#layout, claim, slotClaim, now));
+    const reply = await this.#sender.update(acquireSlotRequest(this.#layout, claim, slotClaim, now));
     const acquired = this.#acquireReply(reply, claim, now, slotClaim.seen !== undefined);
     return acquired.acquired ? { slot: slotClaim.slot, ...acquired } : acquired;
   }
@@ -129,11 +152,11 @@ export class DynamoStore implements Store {
   /** `claims` carry one token and one fencing token. Refused: the records that stood in the way. */
   async acquireAll(claims: readonly Claim[]) {
     const now = this.#clock.now();
-    const reply = await this.#transact(claims.map((claim) => acquireRequest(this.#layout, claim, now)));
+    const reply = await this.#sender.transact(claims.map((claim) => acquireRequest(this.#layout, claim, now)));
     const { fence: fencingToken, token, leaseMs } = claims[0] as Claim & { fence: number };
     if (reply.applied) return { acquired: true, fencingToken, acquiredAt: now, expiresAt: now + leaseMs } as const;
     const records = claims.flatMap(({ key }, index) => {
-      const { refused, item } = reply.reasons[index] ?? {};
+      const { refused, item } = reply.refusals[index] ?? {};
       return refused ? [this.#parse(item, key)] : [];
     });
     const [first] = records;
@@ -144,75 +167,110 @@ export class DynamoStore implements Store {
 
   renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply> {
     const now = this.#clock.now();
-    const request = (key: string) => renewRequest(this.#layout, key, hold, lease, knownEnds, now);
-    return this.#write(keys, hold, "IN_PROGRESS", request, lease.expiresAt);
+    const requests = keys.map((key) => renewRequest(this.#layout, key, hold, lease, knownEnds, now));
+    return this.#write(keys, hold, "IN_PROGRESS", requests, lease.expiresAt);
   }
 
   async settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply> {
-    const now = this.#clock.now();
-    // One copy of the response is enough for a repeat, which reads all keys.
-    const { result: _result, ...rest } = settlement as Settlement & { result?: unknown };
-    const request = (key: string) =>
-      settleRequest(this.#layout, key, hold, key === keys[0] ? settlement : (rest as Settlement), now);
-    const reply = await this.#write(keys, hold, settlement.status, request);
+    const requests = settleRequests(this.#layout, keys, hold, settlement, this.#clock.now());
+    const reply = await this.#write(keys, hold, settlement.status, requests);
     if (!reply.done && settlement.status === "RELEASED" && keys.length > 1) {
       // One of several keys is lost: the others are still ours to free.
-      await Promise.all(keys.map((key) => this.#write([key], hold, settlement.status, request)));
+      await Promise.all(
+        keys.map((key, index) => this.#write([key], hold, settlement.status, [requests[index] as ConditionalUpdate])),
+      );
     }
     return reply;
   }
 
-  async read(key: string, { consistent = true } = {}): Promise<LockRecord | undefined> {
+  toCommit(items: readonly TransactWriteItem[], keys: Keys, hold: Hold, settlement: Settlement): Commit {
+    const settlements = settleRequests(this.#layout, keys, hold, settlement, this.#clock.now());
+    return { keys, hold, input: commitRequest(items, settlements, randomUUID()), attempts: 0 };
+  }
+
+  async commit(commit: Commit): Promise<HoldReply> {
+    const { keys, hold, input } = commit;
+    commit.attempts++;
     try {
-      const { Item: item } = await this.#client.send(new GetItemCommand(readRequest(this.#layout, key, consistent)));
-      return item && this.#parse(item, key);
+      await this.#sender.client.send(new TransactWriteItemsCommand(input));
+      return { done: true, status: "FINISHED" };
     } catch (error) {
-      throw await translate(this.#client, this.#layout, "GetItem", error);
+      const retried = commit.attempts > 1 || wasRetried(error);
+      const refusals = toRefusals(error);
+      const ours = refusals.slice(refusals.length - keys.length);
+      const reply = this.#transactionReply(keys, hold, { refusals: ours, retried });
+      if (reply) return reply;
+      // An earlier attempt may have applied, and made the application's own conditions fail.
+      const [key] = keys;
+      if (key !== undefined && retried && refusals.some(({ refused }) => refused)) {
+        const found = this.#holdReply(key, hold, await this.#sender.read(key), retried, undefined);
+        if (found.done) return found;
+      }
+      const translated = await this.#sender.translate("TransactWriteItems", error);
+      const unknown =
+        isTransient(translated) && (!isConflict(error) || isNamed(error, "TransactionInProgressException"));
+      throw unknown ? translated : error;
     }
+  }
+
+  condition(key: string, hold: Hold): ConditionCheck {
+    return conditionRequest(this.#layout, key, hold);
+  }
+
+  async storeResult(key: string, hold: Hold, json: string, window: { readonly rememberMs: number }): Promise<void> {
+    const body = await compress(json);
+    const request = storeResultRequest(this.#layout, key, hold, body, window, this.#clock.now());
+    await this.#sender.send("UpdateItem", (client) => client.send(new UpdateItemCommand(request)));
+  }
+
+  async readResult({ key, resultKey = key }: LockRecord): Promise<unknown> {
+    const body = (await this.#sender.read(resultKey))?.[ATTRIBUTES.result]?.B;
+    if (body) return JSON.parse(await decompress(body));
+    throw new LockTableError(
+      `Table ${this.#layout.tableName} has no item ${JSON.stringify(resultKey)} any more, which had the stored response ` +
+        `of key ${JSON.stringify(key)}: something else deletes in this table`,
+    );
+  }
+
+  async read(key: string, { consistent = true } = {}): Promise<LockRecord | undefined> {
+    const item = await this.#sender.read(key, consistent);
+    return item && this.#parse(item, key);
   }
 
   async readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }> {
-    const { keyAttribute } = this.#layout;
-    const keyIn = (item: Item) => item[keyAttribute]?.S as string;
-    try {
-      const command = new BatchGetItemCommand(readManyRequest(this.#layout, keys));
-      const { Responses = {}, UnprocessedKeys = {} } = await this.#client.send(
-        command,
-        signal && { abortSignal: signal },
-      );
-      const items = Object.values(Responses).flat();
-      const unread = Object.values(UnprocessedKeys).flatMap(({ Keys = [] }) => Keys.map(keyIn));
-      return { records: items.map((item) => this.#parse(item, keyIn(item))), unread };
-    } catch (error) {
-      throw await translate(this.#client, this.#layout, "BatchGetItem", error);
-    }
+    const keyIn = (item: Item) => item[this.#layout.keyAttribute]?.S as string;
+    const command = new BatchGetItemCommand(readManyRequest(this.#layout, keys));
+    const { Responses = {}, UnprocessedKeys = {} } = await this.#sender.send("BatchGetItem", (client) =>
+      client.send(command, signal && { abortSignal: signal }),
+    );
+    const items = Object.values(Responses).flat();
+    const unread = Object.values(UnprocessedKeys).flatMap(({ Keys = [] }) => Keys.map(keyIn));
+    return { records: items.map((item) => this.#parse(item, keyIn(item))), unread };
   }
 
   async scan(filter: ScanFilter, page: ScanPage): Promise<{ records: LockRecord[]; next?: Item | undefined }> {
-    try {
-      const { Items = [], LastEvaluatedKey } = await this.#client.send(
-        new ScanCommand(scanRequest(this.#layout, filter, page)),
-      );
-      const records = Items.flatMap((item) => itemToRecord(item, this.#layout.keyAttribute) ?? []);
-      return { records, next: LastEvaluatedKey };
-    } catch (error) {
-      throw await translate(this.#client, this.#layout, "Scan", error);
-    }
+    const command = new ScanCommand(scanRequest(this.#layout, filter, page));
+    const { Items = [], LastEvaluatedKey } = await this.#sender.send("Scan", (client) => client.send(command));
+    const records = Items.flatMap((item) => itemToRecord(item, this.#layout.keyAttribute) ?? []);
+    return { records, next: LastEvaluatedKey };
   }
 
   async remove(seen: LockRecord): Promise<boolean> {
-    try {
-      await this.#client.send(new DeleteItemCommand(removeRequest(this.#layout, seen)));
-      return true;
-    } catch (error) {
-      // Refused though there is no item: TTL was faster, or our own delete, whose reply was lost.
-      if (isNamed(error, "ConditionalCheckFailedException")) return error.Item === undefined;
-      throw await translate(this.#client, this.#layout, "DeleteItem", error);
-    }
+    const command = new DeleteItemCommand(removeRequest(this.#layout, seen));
+    return this.#sender.send("DeleteItem", (client) =>
+      client.send(command).then(
+        () => true,
+        (error) => {
+          // Refused though there is no item: TTL was faster, or our own delete, whose reply was lost.
+          if (isNamed(error, "ConditionalCheckFailedException")) return error.Item === undefined;
+          throw error;
+        },
+      ),
+    );
   }
 
   async forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply> {
-    const reply = await this.#update(forceReleaseRequest(this.#layout, seen, token, this.#clock.now()));
+    const reply = await this.#sender.update(forceReleaseRequest(this.#layout, seen, token, this.#clock.now()));
     // Our own token: the write applied and its reply was lost.
     if (reply.applied || reply.item?.[ATTRIBUTES.token]?.S === token) return { released: true };
     return { released: false, record: reply.item && this.#parse(reply.item, seen.key) };
@@ -242,20 +300,29 @@ export class DynamoStore implements Store {
     keys: Keys,
     hold: Hold,
     status: "IN_PROGRESS" | "FINISHED" | "RELEASED",
-    request: (key: string) => ConditionalUpdate,
+    requests: readonly ConditionalUpdate[],
     end?: number,
   ): Promise<HoldReply> {
     if (keys.length === 1) {
-      const reply = await this.#update(request(keys[0]));
+      const reply = await this.#sender.update(requests[0] as ConditionalUpdate);
       return reply.applied ? { done: true, status } : this.#holdReply(keys[0], hold, reply.item, reply.retried, end);
     }
-    const reply = await this.#transact(keys.map(request));
-    if (reply.applied) return { done: true, status };
+    const reply = await this.#sender.transact(requests);
+    return reply.applied ? { done: true, status } : (this.#transactionReply(keys, hold, reply, end) as HoldReply);
+  }
+
+  /** Nothing, if none of the keys refused. */
+  #transactionReply(
+    keys: readonly string[],
+    hold: Hold,
+    { refusals, retried }: { readonly refusals: readonly Refusal[]; readonly retried: boolean },
+    end?: number,
+  ): HoldReply | undefined {
     const replies = keys.flatMap((key, index) => {
-      const { refused, item } = reply.reasons[index] ?? {};
-      return refused ? [this.#holdReply(key, hold, item, reply.retried, end)] : [];
+      const { refused, item } = refusals[index] ?? {};
+      return refused ? [this.#holdReply(key, hold, item, retried, end)] : [];
     });
-    return replies.find(({ done }) => !done) ?? (replies[0] as HoldReply);
+    return replies.find(({ done }) => !done) ?? replies[0];
   }
 
   /** Our own token, settled or with the end that was asked for: this write, or one before it, applied and its reply was lost. */
@@ -269,50 +336,6 @@ export class DynamoStore implements Store {
     return { done: false, key, reason: item ? "stolen" : "expired", retried };
   }
 
-  /** A conditional write: applied, with the item as it was before, or refused, with the item as it is. */
-  async #update(request: ConditionalUpdate): Promise<UpdateReply> {
-    try {
-      const command = new UpdateItemCommand({ ...request, ReturnValues: "ALL_OLD" });
-      const { Attributes: item } = await this.#unconflicted(() => this.#client.send(command));
-      return { applied: true, item, retried: false };
-    } catch (error) {
-      if (isNamed(error, "ConditionalCheckFailedException")) {
-        return { applied: false, item: error.Item, retried: wasRetried(error) };
-      }
-      throw await translate(this.#client, this.#layout, "UpdateItem", error);
-    }
-  }
-
-  /** A transaction of somebody else on the same items is over in a moment, and no news to the caller. */
-  async #unconflicted<T>(send: () => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await send();
-      } catch (error) {
-        if (attempt === CONFLICT_ATTEMPTS || !isConflict(error)) throw error;
-        await this.#clock.sleep(Math.random() * CONFLICT_DELAY_MS * 2 ** attempt);
-      }
-    }
-  }
-
-  /**
-   * Several conditional writes, all or none. The SDK gives every attempt of one command the same ClientRequestToken, so a
-   * retry after a lost reply succeeds (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
-   */
-  async #transact(requests: readonly ConditionalUpdate[]): Promise<TransactReply> {
-    try {
-      const TransactItems = requests.map((request) => ({ Update: request }));
-      await this.#unconflicted(() => this.#client.send(new TransactWriteItemsCommand({ TransactItems })));
-      return { applied: true };
-    } catch (error) {
-      const reasons = isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
-      const refused = reasons.map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
-      if (refused.some((reason) => reason.refused))
-        return { applied: false, reasons: refused, retried: wasRetried(error) };
-      throw await translate(this.#client, this.#layout, "TransactWriteItems", error, reasons);
-    }
-  }
-
   #parse(item: Item | undefined, key: string): LockRecord {
     const record = item && itemToRecord(item, this.#layout.keyAttribute);
     if (record) return record;
@@ -322,20 +345,6 @@ export class DynamoStore implements Store {
     );
   }
 }
-
-interface UpdateReply {
-  readonly applied: boolean;
-  readonly item: Item | undefined;
-  readonly retried: boolean;
-}
-
-type TransactReply =
-  | { readonly applied: true }
-  | {
-      readonly applied: false;
-      readonly reasons: { readonly refused: boolean; readonly item: Item | undefined }[];
-      readonly retried: boolean;
-    };
 
 /** The acquisition with this token, if the record is its: the write applied, and its reply was lost. */
 export const recognise = (record: LockRecord, token: string): Acquired | undefined => {

@@ -1,5 +1,5 @@
 /** Every example of the README is a module in `readme/`, to the letter, and does here what the README says it does. */
-import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { CreateTableCommand, DescribeTableCommand, DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
 import { describe, expect, it, vi } from "vitest";
 import { localConfig } from "./support/dynamodb.ts";
@@ -100,6 +100,40 @@ describe("the README's examples", () => {
     await expect(handler(message("o3"), lambdaContext())).rejects.toThrow("rejected");
     await expect(handler(message("o3"), lambdaContext())).rejects.toMatchObject({ name: "ReplayedError" });
     expect(domain.ship).toHaveBeenCalledTimes(4);
+  });
+
+  it("exactly-once: a repeat moves no money, another amount under the same id is refused", async () => {
+    const client = new DynamoDBClient(localConfig());
+    const accounts = { TableName: "accounts", BillingMode: "PAY_PER_REQUEST" } as const;
+    await client.send(
+      new CreateTableCommand({
+        ...accounts,
+        AttributeDefinitions: [{ AttributeName: "id", AttributeType: "S" }],
+        KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+      }),
+    );
+    const handler = await load("exactly-once");
+    const detail = { id: "t1", from: "a", to: "b", cents: 500 };
+    for (let n = 0; n < 2; n++) expect(await handler({ detail }, lambdaContext())).toEqual({ transferred: 500 });
+    const other = handler({ detail: { ...detail, cents: 5 } }, lambdaContext());
+    await expect(other).rejects.toMatchObject({ name: "PayloadMismatchError", statusCode: 422 });
+    const { Items = [] } = await client.send(new ScanCommand({ TableName: "accounts" }));
+    expect(Items.map(({ id, cents }) => [id?.S, cents?.N]).sort()).toEqual([
+      ["a", "-500"],
+      ["b", "500"],
+    ]);
+  });
+
+  it("around-middy: a repeat has what the other middlewares added, and says that it is one", async () => {
+    const handler = await load("around-middy");
+    const event = {
+      headers: { "idempotency-key": "around", origin: "https://shop.example" },
+      requestContext: { http: { method: "POST" } },
+    };
+    const first = await handler(event, lambdaContext());
+    expect(first.headers).toHaveProperty("Access-Control-Allow-Origin");
+    const replayed = { ...first, headers: { ...first.headers, "Idempotent-Replayed": "true" } };
+    expect(await handler(event, lambdaContext())).toEqual(replayed);
   });
 
   it("with-lock: the same around a plain handler", async () => {

@@ -599,8 +599,8 @@ describe("waitUntilFinished", () => {
   it("more than the 16 MB that a batch gives back are read to the end", async () => {
     const test = setUp();
     const keys = Array.from({ length: 60 }, (_, i) => `k${i}`);
-    const result = "x".repeat(380_000);
-    for (const key of keys) await (await test.locks.acquire(key)).finish({ result });
+    const data = "x".repeat(380_000);
+    for (const key of keys) await (await test.locks.acquire(key)).finish({ data });
     await test.locks.acquire("held");
     test.sent.length = 0;
     expect(await wait(test, [...keys, "held"], { timeoutMs: 0 })).toEqual([test.stored("held")]);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { LockClient, type LockEvent } from "../../src/index.ts";
@@ -57,6 +58,8 @@ describe("what a run returns", () => {
     expect((await replayOf({ statusCode: 200, headers: undefined })).replayed).toStrictEqual({ statusCode: 200 });
   });
 
+  /** A text that takes about this many bytes when it is compressed. */
+  const incompressible = (bytes: number) => randomBytes(bytes).toString("base64");
   const circular: Record<string, unknown> = { a: [] };
   circular.self = circular;
   let deep: unknown = [];
@@ -86,7 +89,8 @@ describe("what a run returns", () => {
       "reading it throws Error",
     ],
     ["more nesting than the stack has", deep, "reading it throws RangeError"],
-    ["more than fits in an item", "x".repeat(MAX_RESULT_BYTES), "bytes of JSON"],
+    ["more than an invocation can answer", "x".repeat(6 * 1024 * 1024), "bytes of JSON"],
+    ["more than fits in an item, compressed", incompressible(MAX_RESULT_BYTES + 10_000), "bytes after compression"],
   ])("%s is not stored: the run succeeds, is finished, and this is reported", async (_name, value, reason) => {
     const { key, replayed } = await replayOf(value);
     expect(replayed).toBeUndefined();
@@ -98,7 +102,7 @@ describe("what a run returns", () => {
 
   it("the largest response that is stored fits in an item, with the longest key and owner", async () => {
     const key = "k".repeat(2_048);
-    const value = "x".repeat(MAX_RESULT_BYTES - 2);
+    const value = incompressible(MAX_RESULT_BYTES - 5_000);
     expect(await locks.once(key, () => value, { owner: "o".repeat(1_024) })).toBe(value);
     expect((await locks.get(key))?.result?.value).toBe(value);
   });

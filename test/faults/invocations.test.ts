@@ -1,9 +1,10 @@
+import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dynamoLock, LockClient, type LockHeldError, LockOptionsError, withLock } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
-import { aProcess, turn } from "../support/process.ts";
+import { aProcess, losing, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -82,15 +83,24 @@ describe("onError", () => {
   });
 });
 
-describe("a response that fits alone", () => {
-  it("but not with the record's data: the key is finished without it, and this is reported", async () => {
+describe("a response too large for the record", () => {
+  it("does not count the record's data: each is in an item of its own", async () => {
     const { locks, types } = aProcess(table.tableName);
     const key = freshKey();
-    await locks.once(key, () => "x".repeat(380_000), { data: "d".repeat(50_000) });
-    expect([(await table.item(key))?.status?.S, types()]).toEqual([
-      "FINISHED",
-      expect.arrayContaining(["response-not-stored"]),
-    ]);
+    const response = randomBytes(280_000).toString("base64");
+    await locks.once(key, () => response, { data: "d".repeat(390_000) });
+    expect(await locks.once(key, () => "again")).toBe(response);
+    expect(types()).toEqual(["acquired", "finished", "replayed"]);
+  });
+
+  it("that can't be written: the key is finished without it, and this is reported", async () => {
+    const { locks, state, types } = aProcess(table.tableName);
+    state.wire = losing(2);
+    const key = freshKey();
+    await locks.once(key, () => "x".repeat(10_000));
+    expect((await locks.get(key))?.status).toBe("FINISHED");
+    expect(types()).toEqual(["acquired", "failed", "response-not-stored", "finished"]);
+    expect(await locks.once(key, () => "again")).toBeUndefined();
   });
 
   it("a failure with a very long name is remembered", async () => {

@@ -28,7 +28,7 @@ describe("a semaphore", () => {
   it("clients with different retentionMs: the shorter doesn't delete the longer's permit", async () => {
     const clock = manualClock();
     const a = aProcess(table.tableName, { clock, leaseMs: 3_600_000 });
-    const b = aProcess(table.tableName, { clock, leaseMs: 1_000, retentionMs: 1_000 });
+    const b = aProcess(table.tableName, { clock, leaseMs: 1_000, retentionMs: 2_000 });
     const key = freshKey();
     const one = await a.locks.acquire(key, { permits: 2 });
     await b.locks.acquire(key, { permits: 2 });

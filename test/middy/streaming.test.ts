@@ -111,7 +111,7 @@ describe.each(versions)("$name", ({ name, middy }) => {
       text: "report",
       prelude: { statusCode: 200, headers: { "x-total": "42" } },
     },
-    { what: "a long string", response: "report".repeat(9_000), text: "report".repeat(9_000), prelude: undefined },
+    { what: "a long string", response: "report".repeat(100), text: "report".repeat(100), prelude: undefined },
   ])("$what works, and a repeat gets it without running", async ({ response, text, prelude }) => {
     const day = reportDay(table);
     const handler = vi.fn<Handler>(async () => response);

@@ -105,7 +105,7 @@ it("can be imported, also where Middy is not installed", async () => {
   await cp(join(app, "node_modules/middy-dynamo-lock"), join(bare, "node_modules/middy-dynamo-lock"), {
     recursive: true,
   });
-  for (const peer of ["@aws-sdk", "@smithy"]) {
+  for (const peer of ["@aws-sdk", "@smithy", "quick-lru"]) {
     await symlink(join(root, "node_modules", peer), join(bare, "node_modules", peer));
   }
   const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
@@ -120,6 +120,7 @@ it("can be imported, also where Middy is not installed", async () => {
     "LockOptionsError",
     "LockTableError",
     "LockTimeoutError",
+    "PayloadMismatchError",
     "ReplayedError",
     "createLockTable",
     "describeLock",
@@ -133,7 +134,7 @@ it("can be imported, also where Middy is not installed", async () => {
   ]);
 });
 
-it("imports nothing but the DynamoDB client", async () => {
+it("imports nothing but the DynamoDB client, and the LRU of its one dependency", async () => {
   const dist = join(app, "node_modules/middy-dynamo-lock/dist");
   const imported = new Set<string>();
   for (const file of await readdir(dist)) {
@@ -142,7 +143,13 @@ it("imports nothing but the DynamoDB client", async () => {
     for (const [, specifier] of text.matchAll(/^(?:import|} from)[^"\n]*"([^."][^"]*)"/gm))
       imported.add(String(specifier));
   }
-  expect([...imported].sort()).toEqual(["@aws-sdk/client-dynamodb", "node:crypto", "node:timers/promises"]);
+  expect([...imported].sort()).toEqual([
+    "@aws-sdk/client-dynamodb",
+    "node:crypto",
+    "node:timers/promises",
+    "node:util",
+    "quick-lru",
+  ]);
 });
 
 describe("type-checked by a strict consumer, declarations included", () => {

@@ -7,8 +7,9 @@ const LAYERS = [
   ["errors"],
   ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "patience", "wait"],
   ["clean-up", "describe", "requests", "result"],
-  ["admin-requests", "middy-request"],
+  ["admin-requests", "fingerprint", "finished-cache", "middy-request", "semaphore-requests", "settlement"],
   ["aws-errors"],
+  ["commit", "sender"],
   ["store"],
   ["always-free", "ensure-table", "internals", "lock", "semaphore"],
   ["acquire", "options", "read-many", "warm-up"],
@@ -23,7 +24,7 @@ const LAYERS = [
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */
-const SENDERS = ["dynamodb-client", "ensure-table", "store", "table"];
+const SENDERS = ["dynamodb-client", "ensure-table", "sender", "store", "table"];
 
 const source = new URL("../../src/", import.meta.url);
 const files = readdirSync(source).map((file) => file.replace(/\.ts$/, ""));

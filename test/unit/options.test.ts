@@ -76,6 +76,8 @@ describe("LockClient says what is wrong with its options", () => {
     [{ keyAttribute: "ttl" }, "LockClient: keyAttribute, ttlAttribute and sortKey must have different names"],
     [{ sortKey: { attribute: "lock_id", value: "x" } }, "must have different names"],
     [{ retentionMs: -1 }, "LockClient: retentionMs must be a whole number of milliseconds"],
+    [{ retentionMs: 1_999 }, "LockClient: retentionMs must be at least twice clockSkewMs"],
+    [{ retentionMs: 9_999, clockSkewMs: 5_000 }, "when TTL has deleted the record: 10000, got 9999"],
     [{ client, clientConfig: {} }, "LockClient: client and clientConfig contradict each other"],
   ])("%o", (options, message) => {
     expect(() => new LockClient(options)).toThrow(message);

@@ -1,11 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  acquireRequest,
-  acquireSlotRequest,
-  renewRequest,
-  settleRequest,
-  type TableLayout,
-} from "../../src/requests.ts";
+import { acquireRequest, renewRequest, settleRequest, type TableLayout } from "../../src/requests.ts";
+import { acquireSlotRequest } from "../../src/semaphore-requests.ts";
 
 const layout: TableLayout = { tableName: "t", keyAttribute: "lock_id", ttlAttribute: "ttl", retentionMs: 1_000 };
 const claim = { key: "k", owner: "o", token: "t1", leaseMs: 10_000, clockSkewMs: 1_000 };

@@ -1,0 +1,73 @@
+/** What nothing but a transaction can give: the application's writes and the end of the lock, all or none. */
+import type { ConditionCheck, TransactWriteItem, TransactWriteItemsCommandInput } from "@aws-sdk/client-dynamodb";
+import { isConflict, isTransient } from "./aws-errors.ts";
+import type { Clock } from "./clock.ts";
+import { LockError } from "./errors.ts";
+import {
+  type ConditionalUpdate,
+  type Hold,
+  holdCondition,
+  keyOf,
+  names,
+  STATES,
+  string,
+  type TableLayout,
+  values,
+} from "./requests.ts";
+import { type Backoff, jitteredDelay } from "./wait.ts";
+
+/** That the key is still held, for a transaction of the application's own. */
+export const conditionRequest = (layout: TableLayout, key: string, hold: Hold): ConditionCheck => {
+  const condition = holdCondition(hold);
+  return {
+    TableName: layout.tableName,
+    Key: keyOf(layout, key),
+    ConditionExpression: condition,
+    ExpressionAttributeNames: names(layout, condition, hold.slot),
+    ExpressionAttributeValues: values(condition, { ...STATES, ":token": string(hold.token) }),
+  };
+};
+
+/**
+ * The application's items and the end of the lock, all or none. The lock's come last, so that in a cancellation the
+ * application's reasons stand where its items do. Sent again, it is the same request: DynamoDB takes a repeat with this
+ * ClientRequestToken for the first for 10 minutes
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+ */
+export const commitRequest = (
+  items: readonly TransactWriteItem[],
+  settlements: readonly ConditionalUpdate[],
+  requestToken: string,
+): TransactWriteItemsCommandInput => ({
+  TransactItems: [...items, ...settlements.map((request) => ({ Update: request }))],
+  ClientRequestToken: requestToken,
+});
+
+/** How often a commit is sent whose fate is unknown, each in the SDK's several attempts. */
+const MAX_UNKNOWN = 3;
+const BACKOFF: Backoff = { minMs: 10, maxMs: 500 };
+
+/**
+ * Sends a commit until its fate is known. Conflicts with other transactions pass, and are waited for as long as the lease
+ * lasts; what is unknown is asked again with the same request.
+ */
+export const sendCommit = async <T>(
+  { clock, random }: { readonly clock: Clock; readonly random: () => number },
+  send: () => Promise<T>,
+  remainingMs: () => number,
+): Promise<T> => {
+  let doubt: LockError | undefined;
+  for (let attempt = 0, unknown = 1; ; attempt++) {
+    try {
+      return await send();
+    } catch (error) {
+      if (error instanceof LockError) doubt ??= error;
+      const delayMs = jitteredDelay(attempt, BACKOFF, random);
+      const conflict = isConflict(error) || isConflict(Object(error).cause);
+      const again = conflict || (isTransient(error) && unknown++ < MAX_UNKNOWN);
+      // A conflict says nothing of an earlier attempt that may have applied.
+      if (!again || remainingMs() <= delayMs) throw conflict ? (doubt ?? error) : error;
+      await clock.sleep(delayMs);
+    }
+  }
+};

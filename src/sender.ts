@@ -1,0 +1,111 @@
+import {
+  type CancellationReason,
+  type DynamoDBClient,
+  GetItemCommand,
+  TransactWriteItemsCommand,
+  UpdateItemCommand,
+} from "@aws-sdk/client-dynamodb";
+import { isConflict, isNamed, translate, wasRetried } from "./aws-errors.ts";
+import type { Clock } from "./clock.ts";
+import type { Item } from "./record.ts";
+import { type ConditionalUpdate, readRequest, type TableLayout } from "./requests.ts";
+
+export interface UpdateReply {
+  readonly applied: boolean;
+  readonly item: Item | undefined;
+  /** The SDK sent it more than once, so an earlier attempt may have applied. */
+  readonly retried: boolean;
+}
+
+export type TransactReply =
+  | { readonly applied: true }
+  | { readonly applied: false; readonly refusals: readonly Refusal[]; readonly retried: boolean };
+
+/** What became of one item of a cancelled transaction. */
+export interface Refusal {
+  readonly refused: boolean;
+  readonly item: Item | undefined;
+}
+
+const reasonsOf = (error: unknown): CancellationReason[] =>
+  isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
+
+export const toRefusals = (error: unknown): Refusal[] =>
+  reasonsOf(error).map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
+
+const CONFLICT_ATTEMPTS = 5;
+const CONFLICT_DELAY_MS = 10;
+
+/** Sends, and turns AWS errors into ours. */
+export class Sender {
+  readonly client: DynamoDBClient;
+  readonly #layout: TableLayout;
+  readonly #clock: Clock;
+
+  constructor(client: DynamoDBClient, layout: TableLayout, clock: Clock) {
+    this.client = client;
+    this.#layout = layout;
+    this.#clock = clock;
+  }
+
+  async send<T>(action: string, request: (client: DynamoDBClient) => Promise<T>): Promise<T> {
+    try {
+      return await request(this.client);
+    } catch (error) {
+      throw await this.translate(action, error);
+    }
+  }
+
+  translate(action: string, error: unknown) {
+    return translate(this.client, this.#layout, action, error, reasonsOf(error));
+  }
+
+  async read(key: string, consistent = true): Promise<Item | undefined> {
+    const command = new GetItemCommand(readRequest(this.#layout, key, consistent));
+    return (await this.send("GetItem", (client) => client.send(command))).Item;
+  }
+
+  /** A conditional write: applied, with the item as it was before, or refused, with the item as it is. */
+  update(request: ConditionalUpdate): Promise<UpdateReply> {
+    const command = new UpdateItemCommand({ ...request, ReturnValues: "ALL_OLD" });
+    return this.send("UpdateItem", async (client) => {
+      try {
+        const { Attributes: item } = await this.#unconflicted(() => client.send(command));
+        return { applied: true, item, retried: false };
+      } catch (error) {
+        if (!isNamed(error, "ConditionalCheckFailedException")) throw error;
+        return { applied: false, item: error.Item, retried: wasRetried(error) };
+      }
+    });
+  }
+
+  /**
+   * Several conditional writes, all or none. The SDK gives every attempt of one command the same ClientRequestToken, so a
+   * retry after a lost reply succeeds (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+   */
+  transact(requests: readonly ConditionalUpdate[]): Promise<TransactReply> {
+    const TransactItems = requests.map((request) => ({ Update: request }));
+    return this.send("TransactWriteItems", async (client) => {
+      try {
+        await this.#unconflicted(() => client.send(new TransactWriteItemsCommand({ TransactItems })));
+        return { applied: true };
+      } catch (error) {
+        const refusals = toRefusals(error);
+        if (!refusals.some(({ refused }) => refused)) throw error;
+        return { applied: false, refusals, retried: wasRetried(error) };
+      }
+    });
+  }
+
+  /** A transaction of somebody else on the same items is over in a moment, and no news to the caller. */
+  async #unconflicted<T>(send: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await send();
+      } catch (error) {
+        if (attempt === CONFLICT_ATTEMPTS || !isConflict(error)) throw error;
+        await this.#clock.sleep(Math.random() * CONFLICT_DELAY_MS * 2 ** attempt);
+      }
+    }
+  }
+}
