@@ -144,7 +144,7 @@ describe("an attempt that is still on its way when the application's condition f
 });
 
 describe("after a commit whose fate is unknown, and that was not written", () => {
-  const unknown = async (options: Parameters<typeof aProcess>[1] = {}) => {
+  const unknown = async (options: { rememberMs?: number } = {}) => {
     const process = aProcess(table.tableName, options);
     process.state.wire = async ({ name, send }) => {
       if (name === "TransactWriteItems") throw lost();
@@ -247,7 +247,7 @@ describe("items", () => {
     const { locks } = aProcess(table.tableName);
     const key = freshKey();
     const lock = await locks.acquire(key);
-    const items = [{ ...add(key), note: () => {} }] as TransactWriteItem[];
+    const items = [{ ...add(key), note: () => {} }] as unknown as TransactWriteItem[];
     await lock.commit(items).catch(() => {});
     if (lock.status === "finished") return;
     expect(await locks.acquire(key, { reentrant: true }).catch((error: Error) => error.name)).toBe(lock);
