@@ -1,4 +1,4 @@
-import { isTransient, isUnknown } from "./aws-errors.ts";
+import { isInDoubt, isTransient } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { LockLostError, LockTimeoutError, PayloadMismatchError } from "./errors.ts";
 import type { LockEventListener } from "./events.ts";
@@ -163,7 +163,7 @@ class Attempts {
       const since = reply.recognised ? (this.#unknownSince ?? startedAt) : startedAt;
       return await this.#alive({ ...reply, startedAt: since }, leaseMs);
     } catch (error) {
-      if (isUnknown(error)) this.#unknownSince ??= startedAt;
+      if (isInDoubt(error)) this.#unknownSince ??= startedAt;
       throw error;
     }
   }

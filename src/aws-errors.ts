@@ -60,12 +60,16 @@ export const isPassing = (cause: unknown): boolean => {
 /** Whether the same request may succeed a moment later. */
 export const isTransient = (error: unknown): boolean => isUnknown(error) || isPassing(causeOf(error));
 
+/** Whether the request of one of our errors may have applied. */
+export const isInDoubt = (error: unknown): boolean =>
+  error instanceof LockError && error.code === "LOCK_REQUEST" && !isRefusal(error.cause);
+
 /** Whether an error is DynamoDB's own word that it did not apply the request, rather than a reply that is missing. */
 export const isRefusal = (error: unknown): boolean => {
   const { $metadata } = Object(error) as { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode ?? 0;
   if (isNamed(error, "TransactionInProgressException")) return false; // an attempt before this one is on its way
-  return (status >= 400 && status < 500) || isNamed(error, "TransactionCanceledException");
+  return (status >= 400 && status < 500) || isNamed(error, "TransactionCanceledException") || isPassing(error);
 };
 
 /** One of our errors, which says what to do about it. */

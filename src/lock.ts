@@ -243,19 +243,28 @@ export class Lock implements AsyncDisposable {
         "commit: a semaphore is never finished: put condition() into a transaction of your own",
       );
     }
+    if (this.#holding.execution !== undefined) {
+      throw new LockOptionsError(
+        "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
+      );
+    }
     const request = toFinish(options, this.#host.rememberMs);
     const own = cloned(items);
     const { clock, random } = this.#host;
+    const held = this.status === "held";
+    const deadline = clock.monotonic() + this.remainingMs - Math.min(MAX_RESERVE_MS, this.#lease.ms / 4);
+    let commit: Commit<Ending> | undefined;
+    // One write at a time, so that the lease is renewed between two attempts.
+    const attempt = () =>
+      this.#serialize(async () => {
+        commit ??= await this.#begin(own, request);
+        await this.#attempt(commit);
+      });
     await this.#untilSettled(async () => {
-      const commit = await this.#serialize(() => this.#begin(own, request));
-      const reserveMs = Math.min(MAX_RESERVE_MS, this.#lease.ms / 4);
-      const held = this.status === "held";
       try {
-        // One write at a time, so that the lease is renewed between two attempts.
-        const attempt = () => this.#serialize(() => this.#attempt(commit));
-        await sendCommit({ clock, random }, attempt, () => this.remainingMs - reserveMs);
+        await sendCommit({ clock, random }, attempt, () => deadline - clock.monotonic());
       } catch (error) {
-        if (commit.inDoubt && !this.#settled) this.#doubt("commit", error, held);
+        if (commit?.inDoubt && !this.#settled) this.#doubt("commit", error, held);
         throw error;
       }
     });

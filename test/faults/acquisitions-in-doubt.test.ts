@@ -12,9 +12,9 @@ it.each([
   ["the name server doesn't answer", () => Object.assign(new Error("getaddrinfo"), { code: "EAI_AGAIN" })],
   ["the reply is cut off", () => Object.assign(new Error("Premature close"), { code: "ERR_STREAM_PREMATURE_CLOSE" })],
 ])("an acquisition that applied, its reply lost, and then %s: the key is given back", async (name, fails) => {
-  const [ours, theirs] = [aProcess(table.tableName, { config: { maxAttempts: 3 } }), aProcess(table.tableName)];
+  const [ours, theirs] = [aProcess(table.tableName, { config: { maxAttempts: 2 } }), aProcess(table.tableName)];
   ours.state.wire = async ({ n, send }) => {
-    if (n > 3) return send();
+    if (n > 2) return send();
     if (n === 1) await send();
     throw n === 1 ? lost() : fails();
   };
