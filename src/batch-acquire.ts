@@ -3,7 +3,7 @@ import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, type DynamoLockBatchOptions } 
 import { type Place, type Plan, planBatch, type Wish } from "./batch-order.ts";
 import type { Batch, BatchItem } from "./batch-source.ts";
 import { milliseconds } from "./check.ts";
-import { LockHeldError, LockOptionsError, LockTableError, LockTimeoutError, PayloadMismatchError } from "./errors.ts";
+import { LockHeldError, LockOptionsError, LockTableError, LockTimeoutError } from "./errors.ts";
 import type { NotStartedReason } from "./events.ts";
 import { type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
 import { toFingerprint } from "./fingerprint.ts";
@@ -152,12 +152,9 @@ class Acquiring {
         return;
       }
       this.#patience.failed(error);
-      if (error instanceof PayloadMismatchError || (error instanceof LockTimeoutError && error.record))
-        this.#blocked(index, error); // and reported
-      else {
-        this.#blocked(index, error);
-        this.#reportFailed(index, error);
-      }
+      this.#blocked(index, error);
+      const isReported = error instanceof LockTimeoutError && error.record !== undefined; // as held
+      if (!isReported) this.#reportFailed(index, error);
     }
   }
 

@@ -97,13 +97,24 @@ describe.each([
     expect(run).not.toHaveBeenCalled();
   });
 
-  it("nothing more is tried for once a record is known to be held", async () => {
-    const { options, heldByAnother, sent } = shop(table);
+  it("nothing more is tried for once a record is known to be held, and what was on its way is given back", async () => {
+    const { options, client, heldByAnother, sent, statuses } = shop(table);
     await heldByAnother("o0");
+    const refused = Promise.withResolvers<void>();
+    let requests = 0;
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        if (++requests === 1) return next(args).finally(refused.resolve);
+        await refused.promise;
+        return next(args);
+      },
+      { step: "initialize", name: "first-comes-first" },
+    );
     const { invoke } = consumer({ ...options, concurrency: 5 });
     const orders = Array.from({ length: 100 }, (_, index) => `o${index}`);
     expect(await invoke(batch(...orders))).toEqual(failures("1001"));
-    expect(sent.length).toBeLessThanOrEqual(5 * 2 + 5);
+    expect(sent).toHaveLength(5 + 4);
+    expect(await statuses("o1", "o4", "o5")).toEqual(["RELEASED", "RELEASED", undefined]);
   });
 });
 

@@ -1,6 +1,17 @@
 /** A batch of a standard queue: which records the handler is given, what becomes of their keys, and what Lambda is told. */
+import type { SQSRecord } from "aws-lambda";
 import { beforeAll, describe, expect, it } from "vitest";
-import { consumer, failing, failures, type OrderHandler, queue, shop } from "../support/batches.ts";
+import { PayloadMismatchError } from "../../src/index.ts";
+import {
+  consumer,
+  failing,
+  failures,
+  type OrderHandler,
+  type OrderRecord,
+  orderOf,
+  queue,
+  shop,
+} from "../support/batches.ts";
 import { lockTable } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -73,5 +84,47 @@ describe("a batch of a standard queue", () => {
     expect(await invoke(queue("a", "b"))).toEqual(failures("m2"));
     expect(run).not.toHaveBeenCalled();
     expect(sent).toHaveLength(2);
+  });
+});
+
+describe("what the locks of a batch can", () => {
+  it("a record with the key of another payload comes back alone, and is reported; the key's record is not touched", async () => {
+    const { options, finishedBefore, events, namespace } = shop(table);
+    const fingerprint = (record: OrderRecord) => (record as SQSRecord).messageId;
+    const { invoke, given } = consumer({ ...options, fingerprint });
+    await invoke(queue("a"));
+    await finishedBefore("c");
+    const asItWas = await table.item(`${namespace}#a`);
+    expect(await invoke({ Records: queue("x", "a", "b", "c").Records })).toEqual(failures("m2"));
+    expect(given()).toEqual([["a"], ["x", "b"]]);
+    expect(await table.item(`${namespace}#a`)).toEqual(asItWas);
+    expect(events).toContainEqual({
+      type: "record-failed",
+      identifier: "m2",
+      error: expect.any(PayloadMismatchError),
+    });
+  });
+
+  it("a warm function knows its own repeats without asking", async () => {
+    const { options, sent } = shop(table);
+    const { invoke } = consumer({ ...options, cacheSize: 100 });
+    await invoke(queue("a", "b"));
+    expect(await invoke(queue("a", "b"))).toEqual(failures());
+    expect(sent).toHaveLength(4);
+  });
+
+  it("commits record by record: what is committed stays, whatever becomes of the rest", async () => {
+    const { options, namespace, statuses } = shop(table);
+    const { invoke } = consumer(options, async ({ Records }, { locks }) => {
+      for (const record of Records) {
+        if (orderOf(record) === "b") throw new Error("no b");
+        const Item = { lock_id: { S: `shipped ${namespace} ${orderOf(record)}` } };
+        await locks.get(record).commit([{ Put: { TableName: table.tableName, Item } }]);
+      }
+    });
+    await expect(invoke(queue("a", "b", "c"))).rejects.toThrow("no b");
+    expect(await statuses("a", "b", "c")).toEqual(["FINISHED", "RELEASED", "RELEASED"]);
+    expect(await table.item(`shipped ${namespace} a`)).toBeDefined();
+    expect(await invoke(queue("a"))).toEqual(failures());
   });
 });

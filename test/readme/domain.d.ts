@@ -4,7 +4,6 @@ declare global {
   function syncTenant(tenant: string, options: { signal: AbortSignal }): Promise<void>;
   function charge(body: string | undefined): Promise<{ paymentId: string }>;
   function ship(body: string | undefined): Promise<void>;
-  function isFinal(error: unknown): boolean;
   function save(orderId: string, options: { fence: number }): Promise<void>;
   function recount(item: number, options: { signal: AbortSignal }): Promise<void>;
   function makeInvoice(month: string): Promise<string>;
