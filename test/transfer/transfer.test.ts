@@ -16,11 +16,11 @@ beforeAll(async () => {
     variants: VARIANTS,
     perPlan: 1,
     byChance: BY_CHANCE,
-    atOnce: 8,
-    leaseMs: 700,
+    atOnce: 10,
+    leaseMs: 800,
     seed: Number(process.env.SEED ?? 1),
   });
-}, 180_000);
+}, 300_000);
 
 const fatesOf = (variant: VariantName) => simulation.fates.filter((fate) => fate.variant === variant);
 const tell = ({ transfer }: { transfer: { id: string } }) => transfer.id;
