@@ -7,13 +7,7 @@ import { createClient } from "../src/dynamodb-client.ts";
 import { type Backoff, createLockTable, LockClient } from "../src/index.ts";
 import { DEFAULTS } from "../src/options.ts";
 import { benchDirectory } from "./fetch.ts";
-
-/** Counts what a client really sends, retries included, and stops it when all is over. */
-export interface Meter {
-  requests: number;
-  writes: number;
-  stopped: boolean;
-}
+import { type Meter, metered, send } from "./meter.ts";
 
 /** One client, with a connection of its own, as each process would have one. */
 export interface Contestant {
@@ -30,25 +24,8 @@ export interface Contender {
   connect(endpoint: string, meter: Meter): Contestant;
 }
 
-const send = (meter: Meter, isWrite: boolean) => {
-  if (meter.stopped) throw new Error("the measurement is over");
-  meter.requests++;
-  if (isWrite) meter.writes++;
-};
-
-/** Notes every attempt of an SDK client of version 3. */
-const metered = <T extends Pick<DynamoDBClient, "middlewareStack">>(client: T, meter: Meter): T => {
-  client.middlewareStack.add(
-    (next, context) => (args) => {
-      send(meter, context.commandName !== "GetItemCommand");
-      return next(args);
-    },
-    { step: "finalizeRequest", priority: "low", name: "meter" },
-  );
-  return client;
-};
-
-const keyTable = (tableName: string, ...keys: string[]) =>
+/** A table with these keys, each a string. */
+export const keyTable = (tableName: string, ...keys: string[]) =>
   new CreateTableCommand({
     TableName: tableName,
     KeySchema: keys.map((name, i) => ({ AttributeName: name, KeyType: i === 0 ? "HASH" : "RANGE" })),

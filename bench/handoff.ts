@@ -9,9 +9,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { clientConfig, startEngine } from "../scripts/engine.ts";
-import { type Contender, contenders, type Meter } from "./contenders.ts";
+import { type Contender, contenders } from "./contenders.ts";
 import { fetchLibraries } from "./fetch.ts";
 import { percentile, printTable } from "./figures.ts";
+import type { Meter } from "./meter.ts";
 
 /**
  * `keys`: locks that are contended for side by side, for more handoffs in the same time. `holdMs`: on average; long enough

@@ -18,7 +18,7 @@ const watchdog = setTimeout(() => {
 }, WATCHDOG_MS);
 
 const engine = await startEngine();
-console.log(`Playing five scenes on ${engine.name}, every invocation in a process of its own.\n`);
+console.log(`Playing six scenes on ${engine.name}, every invocation in a process of its own.\n`);
 const client = new DynamoDBClient(clientConfig(engine.endpoint));
 const tableName = `demo-${randomUUID()}`;
 const stage = new Stage({ endpoint: engine.endpoint, tableName });

@@ -11,6 +11,7 @@ export type LockErrorCode =
   | "LOCK_REQUEST"
   | "LOCK_CLOSED"
   | "LOCK_STREAMING"
+  | "LOCK_BATCH"
   | "LOCK_REPLAYED"
   | "LOCK_PAYLOAD_MISMATCH";
 
@@ -141,6 +142,18 @@ export class ReplayedError extends LockError {
     super("LOCK_REPLAYED", failure.message);
     this.originalName = failure.name;
     this.statusCode = failure.statusCode ?? 500;
+  }
+}
+
+/**
+ * The event is no batch whose records can be locked one by one, or what the handler reported is about none of them. The whole
+ * batch is to be retried.
+ */
+export class LockBatchError extends LockError {
+  override readonly name = "LockBatchError";
+
+  constructor(message: string, options?: ErrorOptions) {
+    super("LOCK_BATCH", `dynamoLockBatch: ${message}`, options);
   }
 }
 

@@ -6,9 +6,13 @@ export {
   purgeLocks,
   releaseAllLocks,
 } from "./admin.ts";
+export { dynamoLockBatch } from "./batch.ts";
+export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
+export type { BatchResponse } from "./batch-outcome.ts";
 export type { Clock } from "./clock.ts";
 export { type DescribeLockOptions, describeLock, type HoldingDescription, type LockDescription } from "./describe.ts";
 export {
+  LockBatchError,
   LockError,
   type LockErrorCode,
   LockHeldError,
@@ -21,7 +25,14 @@ export {
   PayloadMismatchError,
   ReplayedError,
 } from "./errors.ts";
-export type { KeptReason, LockEvent, LockEventListener, LockLogger } from "./events.ts";
+export type {
+  KeptReason,
+  LockEvent,
+  LockEventListener,
+  LockLogger,
+  LockMetrics,
+  NotStartedReason,
+} from "./events.ts";
 export type {
   DuplicateResponse,
   DynamoLockOptions,
@@ -33,7 +44,8 @@ export type {
 export type { LockKey } from "./key.ts";
 export type { Lock, LockHandleStatus } from "./lock.ts";
 export { LockClient } from "./lock-client.ts";
-export { type DynamoLockMiddleware, dynamoLock } from "./middleware.ts";
+export { dynamoLock } from "./middleware.ts";
+export type { DynamoLockMiddleware } from "./middy-request.ts";
 export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
 export type { CommitOptions, FinishOptions, ReleaseOptions } from "./settlement.ts";

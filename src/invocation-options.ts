@@ -2,7 +2,7 @@ import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynam
 import type { Context } from "aws-lambda";
 import { anyOf, anything, type Check, milliseconds, ofType, oneOf } from "./check.ts";
 import type { LockLostError } from "./errors.ts";
-import type { LockEventListener, LockLogger } from "./events.ts";
+import type { LockEventListener, LockLogger, LockMetrics } from "./events.ts";
 import type { LockKey } from "./key.ts";
 import type { Lock } from "./lock.ts";
 import type { LockClient } from "./lock-client.ts";
@@ -35,7 +35,7 @@ export interface DynamoLockOptions<TEvent = any> {
   readonly client?: DynamoDBClient | undefined;
   /** Configuration of the client that is made: region, endpoint. By default 500 ms to connect, 1,000 ms for a reply, 3 attempts. */
   readonly clientConfig?: DynamoDBClientConfig | undefined;
-  /** An existing `LockClient`, with its table, client, logger and listener, in place of one made here. */
+  /** An existing `LockClient`, with its table, client, logger, metrics and listener, in place of one made here. */
   readonly locks?: LockClient | undefined;
   /**
    * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not contain '#'.
@@ -137,6 +137,11 @@ export interface DynamoLockOptions<TEvent = any> {
   readonly timeoutEarlyMs?: number | undefined;
   /** Powertools' Logger, `console`, or anything with `debug`, `warn` and `error`. */
   readonly logger?: LockLogger | undefined;
+  /**
+   * Powertools' Metrics, or anything with `addMetric`: counts of what becomes of keys, wait and hold times, without dimensions
+   * of their own. They are printed with yours, by `logMetrics` or `publishStoredMetrics`.
+   */
+  readonly metrics?: LockMetrics | undefined;
   /** Called for every transition, synchronously. */
   readonly onEvent?: LockEventListener | undefined;
   /**

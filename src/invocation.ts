@@ -1,9 +1,6 @@
-import { randomUUID } from "node:crypto";
-import type { Context } from "aws-lambda";
-import { alwaysFree } from "./always-free.ts";
-import { checkOptions, forbidTogether, oneOf } from "./check.ts";
-import { systemClock } from "./clock.ts";
+import { checkOptions, oneOf } from "./check.ts";
 import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
+import { describeExecution, type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
 import { toFingerprint } from "./fingerprint.ts";
 import {
   type DuplicateResponse,
@@ -14,8 +11,8 @@ import {
 } from "./invocation-options.ts";
 import { isMissing, toStoredKeys } from "./key.ts";
 import { Lock } from "./lock.ts";
-import { type AttemptOptions, LockClient } from "./lock-client.ts";
-import { checkAcquisition } from "./options.ts";
+import type { AttemptOptions, LockClient } from "./lock-client.ts";
+import { checkCommon, locksOf } from "./locks-of.ts";
 import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 
@@ -37,9 +34,7 @@ export interface Guard<TEvent> {
 export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<TEvent>): Guard<TEvent> => {
   checkOptions(caller, options, dynamoLockChecks);
   checkContradictions(caller, options);
-  const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
-  const client = options.locks ?? createLockClient(options);
-  const locks = disabled ? new LockClient({}, alwaysFree(systemClock, client.internals.store)) : client;
+  const { locks, disabled } = locksOf(options);
   const { onSuccess = "finish", storeResponse = true, rememberMs } = options;
   const remember = rememberMs === undefined ? {} : { rememberMs };
 
@@ -52,7 +47,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
       const execution = describeExecution(context);
       const keys = toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
-      const owner = ownerOf(options, event, context, execution);
+      const owner = ownerOf(options.owner, [event, context], execution);
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const attempt = await locks
         .attempt(caller, keys, { ...acquisitionOf(options, execution), owner, fingerprint })
@@ -112,36 +107,7 @@ export const refuseStreaming = (lock?: Lock): LockError => {
 };
 
 const checkContradictions = (caller: string, options: DynamoLockOptions): void => {
-  if (options.key === undefined) {
-    throw new LockOptionsError(`${caller}: key is required: a function of the event, got undefined`);
-  }
-  if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
-    throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
-  }
-  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "onEvent"];
-  forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
-  forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
-  if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
-    throw new LockOptionsError(
-      `${caller}: heartbeatMs needs leaseMs: a lease as long as the invocation needs no renewal`,
-    );
-  }
-  checkAcquisition(
-    caller,
-    {
-      heartbeatMs: options.heartbeatMs ?? options.locks?.internals.heartbeatMs,
-      permits: options.permits,
-      expiry: options.expiry,
-    },
-    1,
-    options.leaseMs ?? Number.POSITIVE_INFINITY,
-  );
-  const expiry = options.expiry ?? options.locks?.internals.expiry;
-  if (expiry === "observed" && !((options.waitMs ?? 0) > (options.leaseMs ?? Number.POSITIVE_INFINITY))) {
-    throw new LockOptionsError(
-      `${caller}: expiry 'observed' needs leaseMs and a longer waitMs: a crashed run's lease is over only when it was watched`,
-    );
-  }
+  checkCommon(caller, options, "the event");
   if ((options.permits ?? 1) > 1 && options.fingerprint) {
     throw new LockOptionsError(
       `${caller}: permits and fingerprint contradict each other: each holder has its own payload`,
@@ -168,11 +134,6 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
       );
     }
   }
-};
-
-const createLockClient = (options: DynamoLockOptions) => {
-  const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, onEvent } = options;
-  return new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, onEvent });
 };
 
 /** `refused`, or waited for in vain. */
@@ -216,42 +177,12 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
   return "release";
 };
 
-interface Execution {
-  readonly requestId: string | undefined;
-  readonly functionName: string | undefined;
-  readonly remainingMs: (() => number) | undefined;
-  readonly durableArn: string | undefined;
-}
-
-/** Lambda's context, or a durable execution's, which carries Lambda's inside (https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html). */
-const describeExecution = (context: Partial<Context>): Execution => {
-  const { executionContext, lambdaContext } = context as {
-    executionContext?: { durableExecutionArn?: string };
-    lambdaContext?: Context;
-  };
-  const lambda = lambdaContext ?? context;
-  return {
-    requestId: lambda.awsRequestId,
-    functionName: lambda.functionName,
-    remainingMs: lambda.getRemainingTimeInMillis?.bind(lambda),
-    durableArn: executionContext?.durableExecutionArn,
-  };
-};
-
-const ownerOf = <TEvent>(options: DynamoLockOptions<TEvent>, event: TEvent, context: Context, execution: Execution) => {
-  const owner = options.owner
-    ? options.owner(event, context)
-    : (execution.durableArn ?? execution.requestId ?? randomUUID());
-  if (typeof owner === "string" && owner !== "") return owner;
-  throw new LockOptionsError(`owner must return a non-empty string, got ${JSON.stringify(owner)}`);
-};
-
 /** What is left of the invocation for the handler, after waiting. */
 const WAIT_RESERVE_MS = 500;
 
-/** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
-const acquisitionOf = (options: DynamoLockOptions, { remainingMs, durableArn }: Execution): AttemptOptions => {
-  const { leaseMs, heartbeatMs, expiry, permits, onLost } = options;
+const acquisitionOf = (options: DynamoLockOptions, execution: Execution): AttemptOptions => {
+  const { leaseMs, expiry, permits, onLost } = options;
+  const { durableArn } = execution;
   if (leaseMs === undefined && durableArn !== undefined) {
     throw new LockOptionsError(
       "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
@@ -262,13 +193,7 @@ const acquisitionOf = (options: DynamoLockOptions, { remainingMs, durableArn }: 
       "permits and a durable execution contradict each other: it could not find its own again",
     );
   }
-  const leftMs = remainingMs?.() ?? Number.POSITIVE_INFINITY;
-  const waitMs = Math.max(0, Math.min(options.waitMs ?? 0, leftMs - WAIT_RESERVE_MS));
-  const shared = { expiry, permits, onLost, waitMs, execution: durableArn };
-  if (leaseMs !== undefined) {
-    const shorter = leaseMs < leftMs && durableArn === undefined;
-    return { ...shared, leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
-  }
-  if (!remainingMs) return shared; // outside Lambda: the client's lease and heartbeat
-  return { ...shared, leaseOf: () => Math.max(1, Math.floor(remainingMs())), heartbeatMs: false };
+  const waitMs = waitOf(options.waitMs, WAIT_RESERVE_MS, execution);
+  const lease = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
+  return { ...lease, expiry, permits, onLost, waitMs, execution: durableArn };
 };

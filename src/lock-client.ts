@@ -227,6 +227,7 @@ export class LockClient {
   /** @internal The lock, or what stands in its way. */
   async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
     this.#closing.signal.throwIfAborted();
+    const begunAt = this.#host.clock.monotonic();
     const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
@@ -255,7 +256,7 @@ export class LockClient {
     this.#acquiring.add(acquiring);
     try {
       const reply = await acquiring;
-      if (reply.acquired) return this.#hold(wanted, reply, options);
+      if (reply.acquired) return this.#hold(wanted, reply, options, begunAt);
       if (keys.length === 1) for (const record of reply.records) this.#cache?.set(record);
       return new Refused(reply, keys);
     } catch (error) {
@@ -271,6 +272,11 @@ export class LockClient {
   reportHeld(record: LockRecord): void {
     const { status, expiresAt } = record;
     this.#host.report({ type: "held", status, expiresAt, ...this.#about(record) });
+  }
+
+  /** @internal */
+  reportDropped(record: LockRecord): void {
+    this.#host.report({ type: "dropped", ...this.#about(record) });
   }
 
   /** @internal The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
@@ -306,7 +312,7 @@ export class LockClient {
     this.#host.report({ type: "payload-mismatch", status: record.status, ...this.#about(record) });
   }
 
-  #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions): Lock {
+  #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
     const { keys, owner, token, data, fingerprint, execution } = wanted;
     for (const key of keys) this.#cache?.delete(key);
     const { before, slot, data: stored, ...lease } = acquisition;
@@ -338,7 +344,8 @@ export class LockClient {
     // A durable execution holds its key while it is suspended, and this process may be gone.
     if (!wanted.execution) this.#held.add(lock);
     const { key, fencingToken, elapsedMs, expiresAt } = lock;
-    const about = { key, owner, token, fencingToken, elapsedMs, expiresAt };
+    const waitedMs = Math.round(this.#host.clock.monotonic() - begunAt);
+    const about = { key, owner, token, fencingToken, elapsedMs, expiresAt, waitedMs };
     const type = acquisitionType(wanted, before, this.#host.clock.now());
     this.#host.report(
       type === "acquired" ? { type, ...about } : { type, previousOwner: (before as LockRecord).owner, ...about },

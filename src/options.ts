@@ -2,7 +2,7 @@ import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynam
 import { anyOf, anything, type Check, milliseconds, ofType, oneOf, text, wholeNumber } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type LockLostError, LockOptionsError } from "./errors.ts";
-import type { LockEventListener, LockLogger } from "./events.ts";
+import type { LockEventListener, LockLogger, LockMetrics } from "./events.ts";
 import type { Lock } from "./lock.ts";
 import { ATTRIBUTES } from "./record.ts";
 import { MAX_SEMAPHORE_LEASE_MS, type TableLayout } from "./requests.ts";
@@ -77,6 +77,11 @@ export interface LockClientOptions {
   readonly retentionMs?: number | undefined;
   /** Powertools' Logger, `console`, or anything with `debug`, `warn` and `error`. */
   readonly logger?: LockLogger | undefined;
+  /**
+   * Powertools' Metrics, or anything with `addMetric`: counts of what becomes of keys, wait and hold times, without dimensions
+   * of their own. They are printed with yours, by `logMetrics` or `publishStoredMetrics`.
+   */
+  readonly metrics?: LockMetrics | undefined;
   /** Called for every transition, synchronously. */
   readonly onEvent?: LockEventListener | undefined;
   /**
@@ -190,6 +195,7 @@ export const sharedChecks = {
   rememberMs: milliseconds(1),
   cacheSize: wholeNumber(0, 1_000_000),
   logger: ofType("object"),
+  metrics: ofType("object"),
   onEvent: ofType("function"),
   expiry: oneOf("clock", "observed"),
 } satisfies Record<string, Check>;

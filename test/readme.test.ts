@@ -37,6 +37,20 @@ describe("the README's examples", () => {
     expect(domain.makeReport).toHaveBeenCalledTimes(2);
   });
 
+  it("metrics: one line of EMF for a run, and one for a replay", async () => {
+    vi.stubEnv("POWERTOOLS_DEV", "true"); // to the global console
+    vi.stubEnv("POWERTOOLS_METRICS_DISABLED", "false");
+    const log = vi.spyOn(console, "log").mockImplementation(() => {});
+    const handler = await load("metrics");
+    const event = { time: "2026-11-23T06:00:00Z" };
+    await handler(event, lambdaContext());
+    await handler(event, lambdaContext());
+    const names = log.mock.calls.map(([line]) => Object.keys(JSON.parse(line)).filter((name) => /^Lock/.test(name)));
+    expect(names).toEqual([["LockAcquired", "LockWaitTime", "LockFinished", "LockHoldTime"], ["LockReplayed"]]);
+    log.mockRestore();
+    vi.unstubAllEnvs();
+  });
+
   it("once-at-a-time: a concurrent one waits, and then runs", async () => {
     const handler = await load("once-at-a-time");
     let running = 0;

@@ -1,4 +1,4 @@
-/** For the demo only: ships like ../handlers/order.ts, but the warehouse is down when a message comes for the first time. */
+/** For the demo only: ships one order per invocation, but the warehouse is down when its message comes for the first time. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Logger } from "@aws-lambda-powertools/logger";
 import { injectLambdaContext } from "@aws-lambda-powertools/logger/middleware";

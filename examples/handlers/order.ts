@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Logger } from "@aws-lambda-powertools/logger";
 import { injectLambdaContext } from "@aws-lambda-powertools/logger/middleware";
 import middy from "@middy/core";
-import type { SQSEvent } from "aws-lambda";
-import { dynamoLock } from "middy-dynamo-lock";
+import type { SQSEvent, SQSRecord } from "aws-lambda";
+import { dynamoLockBatch } from "middy-dynamo-lock";
 
 const logger = new Logger({ serviceName: "order" });
 
@@ -19,21 +19,21 @@ interface Order {
   quantity: number;
 }
 
-const orderOf = ({ Records: [record, ...others] }: SQSEvent): Order => {
-  if (!record || others.length > 0) throw new Error("One key, one record: set the event source's BatchSize to 1");
-  return JSON.parse(record.body) as Order;
+const orderOf = (record: SQSRecord): Order => JSON.parse(record.body) as Order;
+
+const ship = async (record: SQSRecord): Promise<void> => {
+  const order = orderOf(record);
+  logger.info("Shipment begun", { order });
+  await sleep(WORK_MS);
+  logger.info("Shipment done", { order });
 };
 
 /**
- * Ships an order once. The key is the order's own id: a producer that sends twice makes two messages with two message
- * ids. A message that is refused, because another invocation ships the order, goes back to the queue.
+ * Ships each order once. The key is the order's own id: a producer that sends twice makes two messages with two message
+ * ids. An order that another invocation is shipping goes back to the queue, and so does one whose shipment fails; the
+ * others of the batch are done.
  */
 export const handler = middy<SQSEvent>()
   .use(injectLambdaContext(logger))
-  .use(dynamoLock({ key: (event) => orderOf(event).orderId, rememberMs: REMEMBER_MS, storeResponse: false, logger }))
-  .handler(async (event) => {
-    const order = orderOf(event);
-    logger.info("Shipment begun", { order });
-    await sleep(WORK_MS);
-    logger.info("Shipment done", { order });
-  });
+  .use(dynamoLockBatch({ key: (record: SQSRecord) => orderOf(record).orderId, rememberMs: REMEMBER_MS, logger }))
+  .handler(async ({ Records }) => Promise.allSettled(Records.map(ship)));

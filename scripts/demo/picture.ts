@@ -62,7 +62,7 @@ function drawScene({ title, key, sandboxes, promises }: Scene, number: number, m
 }
 
 function drawBar(sandbox: Sandbox, fate: Fate, column: (time: number) => number, columnsPerSecond: number): string {
-  const { outcome, run, timeoutMs } = sandbox;
+  const { outcome, runs, timeoutMs } = sandbox;
   const cells = Array.from({ length: AXIS_WIDTH }, () => " ");
   for (let tick = 0; tick < AXIS_WIDTH; tick += columnsPerSecond) cells[Math.floor(tick)] = styleText("dim", "·");
   const draw = (character: string | undefined, from: number, to: number) =>
@@ -70,15 +70,22 @@ function drawBar(sandbox: Sandbox, fate: Fate, column: (time: number) => number,
 
   draw("░", outcome.startedAt, outcome.endedAt);
   if (fate === "killed") draw("┄", outcome.endedAt, outcome.startedAt + timeoutMs + CLOCK_SKEW_MS);
-  if (run) draw("█", run.from, run.to);
+  for (const { from, to } of runs) draw("█", from, to);
   draw(MARKS[fate], outcome.endedAt, outcome.endedAt);
   return cells.join("");
 }
 
-function describe({ outcome }: Sandbox, fate: Fate): string {
+function describe({ outcome, runs, records, returned }: Sandbox, fate: Fate): string {
   if (outcome.type === "killed") return "killed";
   if (outcome.type === "error") {
     return fate === "refused" ? `turned away: ${outcome.name}` : `${fate}: ${outcome.message}`;
+  }
+  if (records > 1) {
+    const shipped = runs.filter(({ done }) => done).length;
+    const parts = { shipped, dropped: records - shipped - returned.length, "back to the queue": returned.length };
+    return Object.entries(parts)
+      .flatMap(([what, count]) => (count > 0 ? [`${count} ${what}`] : []))
+      .join(", ");
   }
   const { statusCode, body, reportId } = Object(outcome.response);
   const id = reportId ?? (statusCode === 200 ? JSON.parse(body).paymentId : undefined);

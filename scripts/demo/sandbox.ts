@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import type { SQSBatchResponse, SQSEvent } from "aws-lambda";
 import { end, killWithParent } from "../child.ts";
 import type { SamFunction } from "../sam-template.ts";
 import type { Invoke, Result } from "./runtime.ts";
@@ -21,6 +22,16 @@ interface LogLine {
   level: string;
   message: string;
   timestamp: string;
+  order?: { orderId: string };
+}
+
+/** A piece of work, from its INFO line "... begun" to "... done", if it got there. */
+export interface Run {
+  /** Of a batch, the order; otherwise there is one. */
+  work: string | undefined;
+  from: number;
+  to: number;
+  done: boolean;
 }
 
 const runtime = fileURLToPath(new URL("runtime.ts", import.meta.url));
@@ -37,6 +48,8 @@ export class Sandbox {
   readonly begun: Promise<void>;
   #onBegun = () => {};
   #outcome: Outcome | undefined;
+  /** Of the batch that it is given. */
+  records = 0;
 
   private constructor(label: string, timeoutMs: number, child: ChildProcess) {
     this.label = label;
@@ -74,6 +87,7 @@ export class Sandbox {
   }
 
   async invoke(event: unknown): Promise<void> {
+    this.records = (event as Partial<SQSEvent>).Records?.length ?? 0;
     const invoke: Invoke = { requestId: this.requestId, event, timeoutMs: this.timeoutMs };
     const startedAt = Date.now();
     this.#child.send(invoke);
@@ -98,10 +112,22 @@ export class Sandbox {
     return this.#outcome;
   }
 
-  /** From when to when the handler worked, by its own log: it writes one INFO line when it begins and one when it is done. */
-  get run(): { from: number; to: number } | undefined {
-    const [begun, done] = this.#log.filter(({ level }) => level === "INFO").map((line) => Date.parse(line.timestamp));
-    return begun === undefined ? undefined : { from: begun, to: done ?? this.outcome.endedAt };
+  /** What the handler worked on, by its own log: it writes one INFO line when it begins and one when it is done. */
+  get runs(): Run[] {
+    const lines = this.#log.filter(({ level }) => level === "INFO");
+    const begun = lines.filter(({ message }) => message.endsWith("begun"));
+    return begun.map((line) => {
+      const work = line.order?.orderId;
+      const done = lines.find(({ message, order }) => message.endsWith("done") && order?.orderId === work);
+      const to = done ? Date.parse(done.timestamp) : this.outcome.endedAt;
+      return { work, from: Date.parse(line.timestamp), to, done: done !== undefined };
+    });
+  }
+
+  /** The messages of a batch that go back to the queue. */
+  get returned(): string[] {
+    const { response } = this.outcome as { response?: SQSBatchResponse };
+    return response?.batchItemFailures?.map(({ itemIdentifier }) => itemIdentifier) ?? [];
   }
 
   logged(message: string): boolean {
@@ -126,10 +152,12 @@ export class Sandbox {
 }
 
 export function fateOf(sandbox: Sandbox): Fate {
-  const { outcome, run } = sandbox;
+  const { outcome, returned } = sandbox;
+  const ran = sandbox.runs.length > 0;
   if (outcome.type === "killed") return "killed";
-  if (outcome.type === "error") return run ? "threw" : outcome.name === "LockHeldError" ? "refused" : "failed";
-  if (run) return sandbox.logged("Lock taken-over") ? "took over" : "ran";
+  if (outcome.type === "error") return ran ? "threw" : outcome.name === "LockHeldError" ? "refused" : "failed";
+  if (ran) return sandbox.logged("Lock taken-over") ? "took over" : "ran";
+  if (returned.length > 0) return "refused";
   const { statusCode = 200 } = Object(outcome.response);
   if (statusCode === 409) return "refused";
   if (statusCode === 400) return "bad request";

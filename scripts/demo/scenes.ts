@@ -12,7 +12,9 @@ import { became, type Scene, type Stage } from "./stage.ts";
 const report = samFunction("ReportFunction");
 /** A function's timeout is its lease, for which the retry after a crash has to wait. */
 const order = { ...samFunction("OrderFunction"), timeoutMs: 2_000 };
-const outage = { ...order, name: "OutageFunction", source: join(root, "examples", "demo", "outage.ts") };
+const demo = (name: string, file: string) => ({ ...order, name, source: join(root, "examples", "demo", file) });
+const outage = demo("OutageFunction", "outage.ts");
+const shortage = demo("ShortageFunction", "shortage.ts");
 const payment = samFunction("PaymentFunction");
 
 export async function playScenes(stage: Stage, locks: LockClient): Promise<Scene[]> {
@@ -22,9 +24,9 @@ export async function playScenes(stage: Stage, locks: LockClient): Promise<Scene
     await aHandlerThrows(stage),
     await aPayment(stage),
   ];
+  const last = async () => [await aCrash(stage, locks), await aBatch(stage)];
   // The scene of the crash mostly waits, so the others play meanwhile.
-  const [scenes, crash] = await Promise.all([others(), aCrash(stage, locks)]);
-  return [...scenes, crash];
+  return (await Promise.all([others(), last()])).flat();
 }
 
 const anEventComesTwice = (stage: Stage) =>
@@ -121,18 +123,54 @@ const aCrash = (stage: Stage, locks: LockClient) =>
     }),
   });
 
+const aBatch = (stage: Stage) =>
+  stage.perform({
+    title: "A batch of ten",
+    function: shortage,
+    key: "order-14",
+    invocations: ["the day before", "elsewhere", "batch of ten", "redelivery"],
+    async play([before, elsewhere, batch, redelivery]) {
+      await before.invoke(batchEvent(["order-11", "order-12"]));
+      const shipping = elsewhere.invoke(batchEvent(["order-13"]));
+      await elsewhere.begun;
+      await batch.invoke(batchEvent(orders(11, 20)));
+      await shipping;
+      await redelivery.invoke(batchEvent(batch.returned, 2)); // as the queue does: what came back, and nothing else
+    },
+    promises: ([before, elsewhere, batch, redelivery]) => ({
+      "two repeats dropped": became([before, elsewhere, batch], "ran", "ran", "ran") && shipped(batch, orders(15, 20)),
+      "back: one held, one failed": isDeepStrictEqual(batch.returned.toSorted(), ["order-13", "order-14"]),
+      "of them, one to ship": shipped(redelivery, ["order-14"]) && redelivery.returned.length === 0,
+    }),
+  });
+
+const orders = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, index) => `order-${from + index}`);
+
+const shipped = ({ runs }: Sandbox, expected: string[]): boolean =>
+  isDeepStrictEqual(runs.flatMap(({ work, done }) => (work && done ? [work] : [])).toSorted(), expected);
+
 function sameResponse({ outcome: one }: Sandbox, { outcome: other }: Sandbox): boolean {
   return one.type === "response" && other.type === "response" && isDeepStrictEqual(one.response, other.response);
 }
 
 const eventFile = <T>(name: string): T => JSON.parse(readFileSync(join(root, "events", `${name}.json`), "utf8")) as T;
 
+/** Messages whose ids are those of their orders, to be followed more easily. */
+function batchEvent(orderIds: string[], delivery = 1): SQSEvent {
+  return {
+    Records: orderIds.flatMap((orderId) =>
+      orderEvent(orderId, delivery).Records.map((record) => ({ ...record, messageId: orderId })),
+    ),
+  };
+}
+
 const reportEvent = (date: string): ScheduledEvent => ({ ...eventFile("report"), time: `${date}T06:00:00Z` });
 
 function orderEvent(orderId: string, delivery: number): SQSEvent {
   const { Records } = eventFile<SQSEvent>("order");
   return {
-    Records: Records.map((record) => ({
+    Records: Records.slice(0, 1).map((record) => ({
       ...record,
       body: JSON.stringify({ ...JSON.parse(record.body), orderId }),
       attributes: { ...record.attributes, ApproximateReceiveCount: `${delivery}` },

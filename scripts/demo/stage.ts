@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { clientConfig } from "../engine.ts";
 import { bundle, root, type SamFunction } from "../sam-template.ts";
-import { type Fate, fateOf, Sandbox } from "./sandbox.ts";
+import { type Fate, fateOf, type Run, Sandbox } from "./sandbox.ts";
 
 export interface Scene {
   title: string;
@@ -19,7 +19,7 @@ export interface Script<Labels extends readonly string[]> {
   /** Each in a sandbox of its own. */
   invocations: readonly [...Labels];
   play(sandboxes: Cast<Labels>): Promise<void>;
-  /** What must have happened, besides that the work was completed once, and that it never ran twice at a time. */
+  /** What must have happened, besides that every work was completed once, and that none ran twice at a time. */
   promises(sandboxes: Cast<Labels>): Record<string, boolean>;
 }
 
@@ -57,7 +57,7 @@ export class Stage {
     await script.play(cast);
     await Promise.all(cast.map((sandbox) => sandbox.stop()));
     const promises = {
-      "done once": cast.filter((sandbox) => ["ran", "took over"].includes(fateOf(sandbox))).length === 1,
+      "done once": doneOnce(cast),
       "never two at a time": !overlap(cast),
       ...script.promises(cast),
     };
@@ -77,7 +77,19 @@ export class Stage {
 export const became = (sandboxes: readonly Sandbox[], ...fates: Fate[]): boolean =>
   sandboxes.map(fateOf).join() === fates.join();
 
-function overlap(sandboxes: readonly Sandbox[]): boolean {
-  const runs = sandboxes.flatMap(({ run }) => (run ? [run] : [])).sort((a, b) => a.from - b.from);
-  return runs.some((run, index) => run.from < (runs[index - 1]?.to ?? 0));
-}
+const byWork = (sandboxes: readonly Sandbox[]): Run[][] => [
+  ...Map.groupBy(
+    sandboxes.flatMap(({ runs }) => runs),
+    ({ work }) => work,
+  ).values(),
+];
+
+const doneOnce = (sandboxes: readonly Sandbox[]): boolean => {
+  const works = byWork(sandboxes);
+  return works.length > 0 && works.every((runs) => runs.filter(({ done }) => done).length === 1);
+};
+
+const overlap = (sandboxes: readonly Sandbox[]): boolean =>
+  byWork(sandboxes).some((runs) =>
+    runs.sort((a, b) => a.from - b.from).some((run, index) => run.from < (runs[index - 1]?.to ?? 0)),
+  );

@@ -6,11 +6,15 @@ import type {
   APIGatewayProxyEventV2,
   APIGatewayProxyStructuredResultV2,
   Context,
+  KinesisStreamBatchResponse,
+  KinesisStreamEvent,
   ScheduledEvent,
+  SQSBatchResponse,
   SQSEvent,
 } from "aws-lambda";
 import { vi } from "vitest";
 import { root, type SamFunction, samFunction } from "../../scripts/sam-template.ts";
+import { type Lock, LockClient } from "../../src/index.ts";
 import { localConfig, lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { openWire } from "./wire.ts";
@@ -18,16 +22,26 @@ import { openWire } from "./wire.ts";
 interface Events {
   ReportFunction: ScheduledEvent;
   OrderFunction: SQSEvent;
+  StockFunction: SQSEvent;
+  ReadingFunction: KinesisStreamEvent;
   PaymentFunction: APIGatewayProxyEventV2;
 }
 
 interface Responses {
   ReportFunction: { date: string; reportId: string; fencingToken: number };
-  OrderFunction: undefined;
+  OrderFunction: SQSBatchResponse;
+  StockFunction: SQSBatchResponse;
+  ReadingFunction: KinesisStreamBatchResponse;
   PaymentFunction: APIGatewayProxyStructuredResultV2;
 }
 
-export const functionNames = ["ReportFunction", "OrderFunction", "PaymentFunction"] as const;
+export const functionNames = [
+  "ReportFunction",
+  "OrderFunction",
+  "StockFunction",
+  "ReadingFunction",
+  "PaymentFunction",
+] as const;
 export type FunctionName = (typeof functionNames)[number];
 
 /** The file in events/ for a function, as `sam local invoke -e` takes it. */
@@ -59,6 +73,7 @@ export const deploy = async () => {
     };
     return handler;
   };
+  const locks = new LockClient({ client: table.client, tableName: table.tableName });
   const functions = new Map<string, Awaited<ReturnType<typeof load>>>();
   for (const name of functionNames) functions.set(name, await load(samFunction(name)));
 
@@ -71,6 +86,9 @@ export const deploy = async () => {
       const context = lambdaContext({ functionName, timeoutMs, awsRequestId: randomUUID() });
       return (await functions.get(functionName)?.(structuredClone(event), context)) as Responses[Name];
     },
+    /** Another invocation of a function has a key, and keeps it. */
+    underWay: (functionName: FunctionName, key: string): Promise<Lock> =>
+      locks.acquire(`${functionName}#${key}`, { leaseMs: 60_000, heartbeatMs: false }),
     close: () => {
       wire.close();
       table.client.destroy();

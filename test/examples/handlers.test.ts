@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { APIGatewayProxyEventV2, SQSEvent } from "aws-lambda";
+import type { APIGatewayProxyEventV2, KinesisStreamEvent, KinesisStreamRecord, SQSEvent, SQSRecord } from "aws-lambda";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { deploy, eventFile } from "./deploy.ts";
 
@@ -42,40 +42,141 @@ describe("report", () => {
   });
 });
 
-describe("order", () => {
-  const withBody = (body: unknown, messageId: string = randomUUID()): SQSEvent => ({
-    Records: eventFile("OrderFunction").Records.map((record) => ({ ...record, messageId, body: JSON.stringify(body) })),
-  });
-  const order = { orderId: "order-1", item: "coffee grinder", quantity: 1 };
+/** Messages as the sample event has them, one for each body. */
+const messages = (name: "OrderFunction" | "StockFunction", bodies: object[]): SQSEvent => ({
+  Records: bodies.map((body, index) => {
+    const [sample] = eventFile(name).Records as [SQSRecord];
+    const attributes = { ...sample.attributes, SequenceNumber: `${18849496460467696128n + BigInt(index)}` };
+    const { item } = body as { item?: string };
+    return {
+      ...sample,
+      messageId: randomUUID(),
+      body: JSON.stringify(body),
+      attributes: name === "StockFunction" ? { ...attributes, MessageGroupId: `${item}` } : sample.attributes,
+    };
+  }),
+});
+const failures = (records: readonly SQSRecord[]) => ({
+  batchItemFailures: records.map(({ messageId }) => ({ itemIdentifier: messageId })),
+});
+const none = { batchItemFailures: [] };
 
-  it("is shipped from the sample event, and not again from its redelivery", async () => {
-    await app.invoke("OrderFunction", eventFile("OrderFunction"));
-    expect(app.wire.actions).toHaveLength(2);
-    await app.invoke("OrderFunction", eventFile("OrderFunction"));
-    expect(app.wire.actions).toHaveLength(2 + 1);
+describe("order", () => {
+  const order = (orderId: string) => ({ orderId, item: "coffee grinder", quantity: 1 });
+  const messagesOf = (...orders: object[]) => messages("OrderFunction", orders);
+
+  it("each is shipped from the sample event, and not again from its redelivery", async () => {
+    expect(await app.invoke("OrderFunction", eventFile("OrderFunction"))).toEqual(none);
+    expect(app.wire.actions).toHaveLength(2 * 2);
+    expect(await app.invoke("OrderFunction", eventFile("OrderFunction"))).toEqual(none);
+    expect(app.wire.actions).toHaveLength(2 * 2 + 2);
     expect(await app.table.item("OrderFunction#order-1042")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("OrderFunction#order-1043")).toMatchObject({ status: { S: "FINISHED" } });
   });
 
   it("that the producer sent twice, as two messages, is shipped once", async () => {
-    await app.invoke("OrderFunction", withBody(order));
+    await app.invoke("OrderFunction", messagesOf(order("order-1")));
     const shipped = await app.table.item("OrderFunction#order-1");
-    await app.invoke("OrderFunction", withBody(order));
+    expect(await app.invoke("OrderFunction", messagesOf(order("order-1")))).toEqual(none);
     expect(await app.table.item("OrderFunction#order-1")).toEqual(shipped);
   });
 
-  it("whose shipment is under way goes back to the queue", async () => {
-    const event = withBody({ ...order, orderId: "order-2" });
-    app.wire.meet();
-    const outcomes = await Promise.allSettled([app.invoke("OrderFunction", event), app.invoke("OrderFunction", event)]);
-    expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  it("whose shipment is under way goes back to the queue; the others of its batch are shipped", async () => {
+    await app.underWay("OrderFunction", "order-2");
+    const event = messagesOf(order("order-2"), order("order-3"));
+    expect(await app.invoke("OrderFunction", event)).toEqual(failures(event.Records.slice(0, 1)));
+    expect(await app.table.item("OrderFunction#order-3")).toMatchObject({ status: { S: "FINISHED" } });
   });
 
-  it.each([
-    ["two records", { Records: [...withBody(order).Records, ...withBody(order).Records] }, /BatchSize/],
-    ["a body without an order id", withBody({ item: "coffee grinder" }), /key is missing/],
-  ])("with %s is refused, and nothing is written", async (_, event, message) => {
-    await expect(app.invoke("OrderFunction", event)).rejects.toThrow(message);
-    expect(app.wire.actions).toEqual([]);
+  it("of two deliveries at the same time, one ships it", async () => {
+    const [one, other] = [messagesOf(order("order-4")), messagesOf(order("order-4"))];
+    app.wire.meet();
+    const responses = await Promise.all([app.invoke("OrderFunction", one), app.invoke("OrderFunction", other)]);
+    expect(responses.filter(({ batchItemFailures }) => batchItemFailures.length === 0)).toHaveLength(1);
+  });
+});
+
+describe("stock", () => {
+  let movements = 0;
+  const movement = (item: string, quantity = 1) => ({ movementId: `movement-${++movements}-of-test`, item, quantity });
+  const statuses = async (bodies: { movementId: string }[]) => {
+    const items = bodies.map(({ movementId }) => app.table.item(`StockFunction#${movementId}`));
+    return (await Promise.all(items)).map((item) => item?.status?.S);
+  };
+
+  it("is moved once by the sample event, however often that comes", async () => {
+    expect(await app.invoke("StockFunction", eventFile("StockFunction"))).toEqual(none);
+    expect(app.wire.actions).toHaveLength(3 * 2);
+    expect(await app.invoke("StockFunction", eventFile("StockFunction"))).toEqual(none);
+    expect(app.wire.actions).toHaveLength(3 * 2 + 3);
+  });
+
+  it("of an item waits behind a movement that fails; that of others doesn't", async () => {
+    const bodies = [
+      movement("kettle"),
+      movement("kettle", 0.5),
+      movement("mill"),
+      movement("kettle"),
+      movement("mill"),
+    ];
+    const event = messages("StockFunction", bodies);
+    const [, fails, , behind] = event.Records as [SQSRecord, SQSRecord, SQSRecord, SQSRecord];
+    expect(await app.invoke("StockFunction", event)).toEqual(failures([fails, behind]));
+    expect(await statuses(bodies)).toEqual(["FINISHED", "RELEASED", "FINISHED", "RELEASED", "FINISHED"]);
+  });
+
+  it("of an item waits behind a movement that another invocation is booking", async () => {
+    const bodies = [movement("pot"), movement("jug"), movement("pot")];
+    await app.underWay("StockFunction", bodies[0]?.movementId as string);
+    const event = messages("StockFunction", bodies);
+    const [held, , behind] = event.Records as [SQSRecord, SQSRecord, SQSRecord];
+    expect(await app.invoke("StockFunction", event)).toEqual(failures([held, behind]));
+    expect((await statuses(bodies))[1]).toBe("FINISHED");
+    expect((await statuses(bodies))[2]).not.toBe("FINISHED");
+  });
+});
+
+describe("readings", () => {
+  const sample = eventFile("ReadingFunction");
+  const readingsOf = (...readings: { readingId: string; kWh: number }[]): KinesisStreamEvent => ({
+    Records: readings.map((reading, index) => {
+      const [record] = sample.Records as [KinesisStreamRecord];
+      const sequenceNumber = `${BigInt(record.kinesis.sequenceNumber) + BigInt(index)}`;
+      const data = Buffer.from(JSON.stringify({ meter: "meter-17", ...reading })).toString("base64");
+      return {
+        ...record,
+        eventID: `shardId-000000000006:${sequenceNumber}`,
+        kinesis: { ...record.kinesis, sequenceNumber, data },
+      };
+    }),
+  });
+
+  it("are stored once from the sample event, and not again when the shard is read again", async () => {
+    expect(await app.invoke("ReadingFunction", sample)).toEqual(none);
+    expect(app.wire.actions).toHaveLength(3 * 2);
+    expect(await app.invoke("ReadingFunction", sample)).toEqual(none);
+    expect(app.wire.actions).toHaveLength(3 * 2 + 3);
+  });
+
+  it("stop at the first that fails, from where the shard is retried", async () => {
+    const event = readingsOf(
+      { readingId: "good", kWh: 1 },
+      { readingId: "bad", kWh: -1 },
+      { readingId: "behind", kWh: 1 },
+    );
+    expect(await app.invoke("ReadingFunction", event)).toEqual({
+      batchItemFailures: [{ itemIdentifier: event.Records[1]?.kinesis.sequenceNumber }],
+    });
+    expect(await app.table.item("ReadingFunction#good")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("ReadingFunction#behind")).toMatchObject({ status: { S: "RELEASED" } });
+  });
+
+  it("wait for one that another invocation is storing", async () => {
+    const other = await app.underWay("ReadingFunction", "held");
+    const event = readingsOf({ readingId: "held", kWh: 1 }, { readingId: "next", kWh: 1 });
+    const response = app.invoke("ReadingFunction", event);
+    await other.finish();
+    expect(await response).toEqual(none);
   });
 });
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { DescribeTableCommand, DescribeTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
+import type { KinesisStreamRecord } from "aws-lambda";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundle, root, samFunction, template } from "../../scripts/sam-template.ts";
 import { deploy, eventFile, functionNames } from "./deploy.ts";
@@ -44,6 +45,7 @@ describe("the role", () => {
     const event = eventFile(name);
     await app.invoke(name, event); // runs
     await app.invoke(name, event); // is answered from the record
+    if (name === "ReadingFunction") await waitsFor("reading-held"); // as only this one does
     const sent = [...new Set(app.wire.actions)];
     expect(sent).not.toEqual([]);
     expect(samFunction(name).statements).toEqual([
@@ -51,6 +53,17 @@ describe("the role", () => {
     ]);
   });
 });
+
+/** A function that waits looks at the key meanwhile. */
+const waitsFor = async (readingId: string) => {
+  const [record] = eventFile("ReadingFunction").Records as [KinesisStreamRecord];
+  const data = Buffer.from(JSON.stringify({ readingId, meter: "meter-17", kWh: 1 })).toString("base64");
+  const other = await app.underWay("ReadingFunction", readingId);
+  const waiting = app.invoke("ReadingFunction", { Records: [{ ...record, kinesis: { ...record.kinesis, data } }] });
+  while (!app.wire.actions.includes("dynamodb:GetItem")) await new Promise((resolve) => setTimeout(resolve, 5));
+  await other.finish();
+  await waiting;
+};
 
 describe("the bundle", () => {
   it.each(functionNames)("of %s needs nothing but the AWS SDK, which Lambda's runtime has", async (name) => {
@@ -71,15 +84,45 @@ describe("the bundle", () => {
 });
 
 describe("timeouts", () => {
-  it("a message comes back after its key is free: the queue waits six timeouts", () => {
-    expect(properties("OrderQueue").VisibilityTimeout * 1_000).toBeGreaterThanOrEqual(
-      6 * samFunction("OrderFunction").timeoutMs,
-    );
-    expect(properties("OrderFunction").Events.Queue.Properties.BatchSize).toBe(1);
+  it.each([
+    ["OrderFunction", "OrderQueue"],
+    ["StockFunction", "StockQueue"],
+  ])("a message of %s comes back after its key is free: the queue waits six timeouts", (fn, queue) => {
+    const { VisibilityTimeout, RedrivePolicy } = properties(queue);
+    expect(VisibilityTimeout * 1_000).toBeGreaterThanOrEqual(6 * samFunction(fn).timeoutMs);
+    expect(RedrivePolicy.maxReceiveCount).toBeGreaterThanOrEqual(5);
+  });
+
+  it("a reading that a crashed run holds is waited for in three retries of half a timeout, of ten", () => {
+    const { timeoutMs } = samFunction("ReadingFunction");
+    expect(3 * 30_000).toBeGreaterThan(timeoutMs + 1_000);
+    expect(timeoutMs).toBe(2 * 30_000);
+    expect(properties("ReadingFunction").Events.Stream.Properties.MaximumRetryAttempts).toBe(10);
   });
 
   it("a report whose run crashed at once is free for Lambda's last retry, three minutes later", () => {
     expect(samFunction("ReportFunction").timeoutMs + 1_000).toBeLessThan(3 * 60_000);
+  });
+});
+
+describe("batches", () => {
+  it.each([
+    ["OrderFunction", "Queue"],
+    ["StockFunction", "Queue"],
+    ["ReadingFunction", "Stream"],
+  ])("of %s may fail in part", (fn, source) => {
+    const { FunctionResponseTypes } = properties(fn).Events[source].Properties;
+    expect(FunctionResponseTypes).toEqual(["ReportBatchItemFailures"]);
+  });
+
+  it("what fails again and again is kept: in a queue of the same kind, for two weeks", () => {
+    for (const queue of ["OrderQueue", "StockQueue"]) {
+      const { FifoQueue, RedrivePolicy } = properties(queue);
+      const letters = properties(RedrivePolicy.deadLetterTargetArn.replace(".Arn", ""));
+      expect(letters).toMatchObject({ MessageRetentionPeriod: 1209600, ...(FifoQueue && { FifoQueue }) });
+    }
+    const { Destination } = properties("ReadingFunction").Events.Stream.Properties.DestinationConfig.OnFailure;
+    expect(properties(Destination.replace(".Arn", "")).MessageRetentionPeriod).toBe(1209600);
   });
 });
 
@@ -94,8 +137,17 @@ describe("the sample events", () => {
     });
     expect(headers["content-length"]).toBe(`${body?.length}`);
 
-    for (const { body, md5OfBody } of eventFile("OrderFunction").Records) {
+    for (const { body, md5OfBody } of [...eventFile("OrderFunction").Records, ...eventFile("StockFunction").Records]) {
       expect(md5OfBody).toBe(createHash("md5").update(body).digest("hex"));
+    }
+    for (const { eventSourceARN, attributes } of eventFile("StockFunction").Records) {
+      expect(eventSourceARN).toMatch(/\.fifo$/);
+      expect(Object.keys(attributes)).toEqual(
+        expect.arrayContaining(["MessageGroupId", "MessageDeduplicationId", "SequenceNumber"]),
+      );
+    }
+    for (const { eventID, kinesis } of eventFile("ReadingFunction").Records) {
+      expect(eventID).toBe(`shardId-000000000006:${kinesis.sequenceNumber}`);
     }
     expect(eventFile("ReportFunction")).toMatchObject({ source: "aws.events", "detail-type": "Scheduled Event" });
   });

@@ -69,7 +69,7 @@ describe("with Powertools' Logger", () => {
         service: "reports",
         timestamp: expect.stringMatching(isoTime),
         sampling_rate: 0,
-        lock: { type: "acquired", ...about, expiresAt: lock?.expiresAt },
+        lock: { type: "acquired", ...about, expiresAt: lock?.expiresAt, waitedMs: expect.any(Number) },
       },
       {
         level: "DEBUG",

@@ -111,6 +111,7 @@ it("can be imported, also where Middy is not installed", async () => {
   const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
   const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: bare });
   expect(JSON.parse(stdout)).toEqual([
+    "LockBatchError",
     "LockClient",
     "LockError",
     "LockHeldError",
@@ -124,6 +125,7 @@ it("can be imported, also where Middy is not installed", async () => {
     "createLockTable",
     "describeLock",
     "dynamoLock",
+    "dynamoLockBatch",
     "forceRelease",
     "listLocks",
     "purgeLocks",

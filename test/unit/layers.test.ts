@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["clock", "record"],
+  ["batch-order", "clock", "parallel", "record"],
   ["errors"],
-  ["check", "dynamodb-client", "events", "heartbeat", "key", "wait"],
-  ["describe", "requests", "result"],
-  ["admin-requests", "fingerprint", "finished-cache", "semaphore-requests", "settlement"],
+  ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "patience", "wait"],
+  ["clean-up", "describe", "requests", "result"],
+  ["admin-requests", "fingerprint", "finished-cache", "middy-request", "semaphore-requests", "settlement"],
   ["aws-errors"],
   ["commit", "sender"],
   ["store"],
@@ -16,9 +16,11 @@ const LAYERS = [
   ["refused", "table-options", "wait-until-finished"],
   ["table"],
   ["lock-client"],
-  ["admin", "invocation-options"],
-  ["invocation"],
-  ["middleware", "with-lock"],
+  ["admin", "execution", "invocation-options"],
+  ["batch-options", "locks-of"],
+  ["batch-acquire", "invocation"],
+  ["batch-run"],
+  ["batch", "middleware", "with-lock"],
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */

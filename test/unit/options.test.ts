@@ -41,6 +41,8 @@ describe.each<[string, (options: Wrong) => unknown]>([
     [{ key, locks: {} }, "locks must be a LockClient, got an object"],
     [{ key, locks, tableName: "t" }, "locks and tableName contradict each other: set it on the LockClient"],
     [{ key, locks, onEvent: key }, "locks and onEvent contradict each other"],
+    [{ key, locks, metrics: {} }, "locks and metrics contradict each other: set it on the LockClient"],
+    [{ key, metrics: () => {} }, "metrics must be an object, got "],
     [
       { key, client, clientConfig: {} },
       "client and clientConfig contradict each other: a client has its configuration",

@@ -1,0 +1,128 @@
+/**
+ * A process of the batch benchmark, as a Lambda sandbox: it handles a number of batches with one library, one after the
+ * other, and tells its parent what that took.
+ */
+import { BatchProcessor, EventType, processPartialResponse } from "@aws-lambda-powertools/batch";
+import { IdempotencyConfig, makeIdempotent } from "@aws-lambda-powertools/idempotency";
+import { DynamoDBPersistenceLayer } from "@aws-lambda-powertools/idempotency/dynamodb";
+import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import middy from "@middy/core";
+import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from "aws-lambda";
+import { clientConfig } from "../scripts/engine.ts";
+import { createClient } from "../src/dynamodb-client.ts";
+import { dynamoLockBatch } from "../src/index.ts";
+import { type Meter, metered } from "./meter.ts";
+
+export interface Task {
+  readonly library: Library;
+  readonly endpoint: string;
+  readonly tableName: string;
+  /** Records of a batch. */
+  readonly size: number;
+  /** The same name and number deliver the same messages. */
+  readonly name: string;
+  readonly batches: number;
+  /** Whether they come for the first time. */
+  readonly first: boolean;
+}
+
+export interface Measured {
+  /** Of each batch. */
+  readonly ms: readonly number[];
+  /** Of all batches. */
+  readonly requests: number;
+  readonly peakMb: number;
+  /** Of `peakMb`, what the process took before its first batch. */
+  readonly idleMb: number;
+}
+
+type Handler = (event: SQSEvent, context: Context) => Promise<SQSBatchResponse>;
+type Work = (record: SQSRecord) => Promise<void>;
+
+const handlers = {
+  "middy-dynamo-lock": (work: Work, { endpoint, tableName }: Task, meter: Meter): Handler =>
+    middy<SQSEvent>()
+      .use(
+        dynamoLockBatch({
+          key: (record: SQSRecord) => record.messageId,
+          client: metered(createClient(clientConfig(endpoint)), meter), // the one it makes itself
+          tableName,
+        }),
+      )
+      .handler(async ({ Records }) => Promise.allSettled(Records.map(work))) as unknown as Handler,
+
+  /** https://docs.aws.amazon.com/powertools/typescript/latest/features/idempotency/#batch-integration */
+  Powertools: (work: Work, { endpoint, tableName }: Task, meter: Meter): Handler => {
+    const processor = new BatchProcessor(EventType.SQS);
+    const config = new IdempotencyConfig({ eventKeyJmesPath: "messageId" });
+    const awsSdkV3Client = metered(new DynamoDBClient(clientConfig(endpoint)), meter); // the one it makes itself
+    const persistenceStore = new DynamoDBPersistenceLayer({ tableName, awsSdkV3Client });
+    const idempotent = makeIdempotent(work, { persistenceStore, config });
+    return async (event, context) => {
+      config.registerLambdaContext(context);
+      return processPartialResponse(event, idempotent, processor, { context });
+    };
+  },
+};
+
+export type Library = keyof typeof handlers;
+
+const batchOf = ({ name, size }: Task, number: number): SQSEvent => ({
+  Records: Array.from({ length: size }, (_, index) => ({
+    messageId: `${name}-${number}-${index}`,
+    receiptHandle: "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+    body: JSON.stringify({ orderId: `${name}-${number}-${index}`, item: "coffee grinder", quantity: 1 }),
+    attributes: {
+      ApproximateReceiveCount: "1",
+      SentTimestamp: "1795240800000",
+      SenderId: "AIDAIENQZJOLO23YVJ4VO",
+      ApproximateFirstReceiveTimestamp: "1795240800021",
+    },
+    messageAttributes: {},
+    md5OfBody: "9d1885d90938fde0f16523ebe116fdfe",
+    eventSource: "aws:sqs",
+    eventSourceARN: "arn:aws:sqs:eu-west-1:123456789012:orders",
+    awsRegion: "eu-west-1",
+  })),
+});
+
+const peakMb = () => process.resourceUsage().maxRSS / 1_024;
+
+const perform = async (task: Task): Promise<Measured> => {
+  const meter: Meter = { requests: 0, writes: 0, stopped: false };
+  let worked = 0;
+  const work: Work = async () => {
+    worked++;
+  };
+  const handler = handlers[task.library](work, task, meter);
+  const deliver = async (number: number): Promise<number> => {
+    const event = batchOf(task, number);
+    const deadline = Date.now() + 60_000;
+    const context = {
+      functionName: "orders",
+      awsRequestId: `${number}`,
+      getRemainingTimeInMillis: () => deadline - Date.now(),
+    };
+    worked = 0;
+    const startedAt = performance.now();
+    const { batchItemFailures } = await handler(event, context as unknown as Context);
+    const ms = performance.now() - startedAt;
+    const expected = task.first ? task.size : 0;
+    if (batchItemFailures.length > 0 || worked !== expected) {
+      throw new Error(`${task.library}: ${worked} of ${expected} ran, ${batchItemFailures.length} failed`);
+    }
+    return ms;
+  };
+
+  const idleMb = peakMb();
+  await deliver(0); // opens the connections, and is not measured
+  meter.requests = 0;
+  const ms: number[] = [];
+  for (let number = 1; number <= task.batches; number++) ms.push(await deliver(number));
+  return { ms, requests: meter.requests, peakMb: peakMb(), idleMb };
+};
+
+process.on("disconnect", () => process.exit());
+process.once("message", async (task: Task) => {
+  process.send?.(await perform(task), () => process.disconnect());
+});

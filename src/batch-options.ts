@@ -1,0 +1,99 @@
+import type { Context } from "aws-lambda";
+import { anyOf, type Check, milliseconds, ofType, wholeNumber } from "./check.ts";
+import { type DynamoLockOptions, dynamoLockChecks } from "./invocation-options.ts";
+import type { LockKey } from "./key.ts";
+import type { Lock } from "./lock.ts";
+import { sharedChecks } from "./options.ts";
+
+type AsInDynamoLock =
+  | "tableName"
+  | "client"
+  | "clientConfig"
+  | "locks"
+  | "namespace"
+  | "rememberMs"
+  | "cacheSize"
+  | "clockSkewMs"
+  | "waitMs"
+  | "heartbeatMs"
+  | "expiry"
+  | "onLost"
+  | "onMissingKey"
+  | "timeoutEarlyMs"
+  | "logger"
+  | "metrics"
+  | "onEvent"
+  | "disabled";
+
+/** Options of `dynamoLockBatch`. */
+// biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(record) => record.body` has to compile.
+export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOptions, AsInDynamoLock> {
+  /**
+   * What to lock, from a record: what is the same whenever the same thing is to be done. Missing (`undefined`, `null` or `''`): see
+   * `onMissingKey`. At most 2,048 bytes. A record whose key function throws fails alone.
+   */
+  readonly key: (record: TRecord, context: Context) => LockKey;
+  /**
+   * What of a record the handler works on, any JSON value: a record with the same key and another one fails alone, and comes back.
+   * Only a hash of it is stored.
+   */
+  readonly fingerprint?: ((record: TRecord, context: Context) => unknown) | undefined;
+  /**
+   * Who takes the locks, for people who read the table. Not a proof of ownership.
+   * @default context.awsRequestId
+   */
+  readonly owner?: ((record: TRecord, context: Context) => string) | undefined;
+  /**
+   * How long a lock is held without a sign of life, in ms: a number, or a function of the record.
+   * @default the remaining time of the invocation; outside Lambda the `LockClient`'s
+   */
+  readonly leaseMs?: number | ((record: TRecord) => number) | undefined;
+  /**
+   * How many requests to DynamoDB may be on their way at once.
+   * @default 50, which is how many connections the AWS SDK opens
+   */
+  readonly concurrency?: number | undefined;
+  /**
+   * What has to be left of the invocation for the handler, in ms: with less, no record is begun, and all come back. Set it to what
+   * the handler needs for a batch.
+   * @default 500
+   */
+  readonly reserveMs?: number | undefined;
+}
+
+/** The locks of the records that the handler was given. */
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
+export interface BatchLocks<TRecord = any, TLock = Lock> {
+  /**
+   * The lock of a record, which is found by its identifier: also by a copy of the record. What the handler settles itself stays so.
+   *
+   * @throws LockBatchError for a record that the handler was not given.
+   */
+  get(record: TRecord): TLock;
+}
+
+/** What the handler finds in its context. */
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
+export interface LocksContext<TRecord = any> {
+  readonly locks: BatchLocks<TRecord>;
+}
+
+/** With `onMissingKey: 'run'` a record may have no lock. */
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
+export interface MaybeLocksContext<TRecord = any> {
+  readonly locks: BatchLocks<TRecord, Lock | undefined>;
+}
+
+/** The SDK's own bound on sockets per host (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html). */
+export const DEFAULT_CONCURRENCY = 50;
+export const DEFAULT_RESERVE_MS = 500;
+
+const { onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...perRecord } =
+  dynamoLockChecks;
+
+export const dynamoLockBatchChecks: Record<string, Check> = {
+  ...perRecord,
+  leaseMs: anyOf(sharedChecks.leaseMs, ofType("function")),
+  concurrency: wholeNumber(1, 1_000),
+  reserveMs: milliseconds(0, 900_000),
+};

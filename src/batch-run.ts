@@ -1,0 +1,192 @@
+import type { Context } from "aws-lambda";
+import { type AcquiredBatch, acquireBatch, type BatchRequest } from "./batch-acquire.ts";
+import {
+  type BatchLocks,
+  DEFAULT_CONCURRENCY,
+  type DynamoLockBatchOptions,
+  dynamoLockBatchChecks,
+} from "./batch-options.ts";
+import { concludeBatch, type Outcome } from "./batch-order.ts";
+import { type BatchResponse, type Failures, failuresOf } from "./batch-outcome.ts";
+import { readBatch } from "./batch-source.ts";
+import { checkOptions } from "./check.ts";
+import { LockBatchError, LockLostError } from "./errors.ts";
+import type { KeptReason } from "./events.ts";
+import { describeExecution } from "./execution.ts";
+import type { Lock } from "./lock.ts";
+import { checkCommon, locksOf } from "./locks-of.ts";
+import { inParallel } from "./parallel.ts";
+import { Patience } from "./patience.ts";
+
+/** What is left of the invocation for its response: then no lock is settled any more. */
+const RESPONSE_RESERVE_MS = 50;
+
+/** Checks the options, and gives what takes the locks of a batch. */
+export const createBatchGuard = (options: DynamoLockBatchOptions) => {
+  const caller = "dynamoLockBatch";
+  checkOptions(caller, options, dynamoLockBatchChecks);
+  checkCommon(caller, options, "the record");
+  const { locks, disabled } = locksOf(options);
+
+  return async (event: unknown, context: Context): Promise<BatchRun> => {
+    const batch = readBatch(event);
+    const execution = describeExecution(context);
+    if (execution.durableArn !== undefined) {
+      throw new LockBatchError(
+        "a durable execution would get other records each time it is resumed: start one for each record, under dynamoLock",
+      );
+    }
+    const { Records: records } = event as { Records: readonly unknown[] };
+    const request = { caller, options, locks, disabled, records, batch, context, execution };
+    const run = new BatchRun(request, await acquireBatch(request));
+    try {
+      (context as { locks?: unknown }).locks = run.locks;
+    } catch (error) {
+      await run.fail(); // a context that can't be added to must not leave the keys taken
+      throw error;
+    }
+    return run;
+  };
+};
+
+/** A batch between the acquisition of its keys and their settlement, which happens once. */
+export class BatchRun {
+  /** What the handler is given, in the order of the batch. */
+  readonly records: readonly unknown[];
+  readonly locks: BatchLocks<unknown, Lock | undefined>;
+  readonly #request: BatchRequest;
+  readonly #acquired: AcquiredBatch;
+  /** The records that the handler is given, by their place in the batch. */
+  readonly #given: readonly number[];
+
+  constructor(request: BatchRequest, acquired: AcquiredBatch) {
+    const { batch, records } = request;
+    this.#request = request;
+    this.#acquired = acquired;
+    this.#given = [...acquired.plans.keys()].filter((index) => acquired.plans[index] === "run");
+    this.records = this.#given.map((index) => records[index]);
+    const byIdentifier = new Map<unknown, number>(
+      this.#given.map((index) => [batch.items[index]?.identifier, index] as const),
+    );
+    this.locks = {
+      get: (record) => {
+        const index = byIdentifier.get(batch.identify(record));
+        if (index !== undefined) return acquired.locks[index];
+        throw new LockBatchError("context.locks.get: this is none of the records that the handler was given");
+      },
+    };
+  }
+
+  /**
+   * Finishes what succeeded, releases what failed, and what is behind that; gives the response to Lambda.
+   *
+   * @throws LockBatchError if `response` doesn't tell what failed; everything is released then.
+   */
+  async settle(response: unknown): Promise<BatchResponse> {
+    let failures: Failures;
+    try {
+      failures = failuresOf(
+        response,
+        this.#given.map((index) => this.#request.batch.items[index]?.identifier as string),
+      );
+    } catch (error) {
+      await this.fail();
+      throw error;
+    }
+    const places = new Map(this.#given.map((index, place) => [index, place]));
+    const outcomes = this.#conclude((index) => failures.has(places.get(index) as number));
+    const { rememberMs } = this.#request.options;
+    const remember = rememberMs === undefined ? {} : { rememberMs };
+    await this.#settleEach((lock, index) => (outcomes[index] === "finish" ? lock.finish(remember) : lock.release()));
+    this.#reportFollowers(outcomes);
+    return this.#response(outcomes, (index) => failures.get(places.get(index) as number));
+  }
+
+  /** The handler failed, and says nothing of single records. */
+  async fail(): Promise<void> {
+    await this.#settleEach((lock) => lock.release());
+  }
+
+  /** The handler may go on, but not under these locks. What it has not finished itself comes back. */
+  abandon(kept: KeptReason): BatchResponse {
+    for (const index of this.#given) {
+      const lock = this.#acquired.locks[index];
+      if (lock && !isSettled(lock)) lock.abandon(kept, new LockLostError(lock.key, "expired"));
+    }
+    const outcomes = this.#conclude((index) => this.#acquired.locks[index]?.status !== "finished");
+    return this.#response(outcomes, () => undefined);
+  }
+
+  #conclude(hasFailed: (index: number) => boolean): Outcome[] {
+    const { places, plans } = this.#acquired;
+    return concludeBatch(places, plans, hasFailed);
+  }
+
+  /**
+   * Lanes side by side, each in its order: after a crash, nothing is finished ahead of an earlier record about the same thing, which
+   * would run again after it. What a lock can't do it reports, and the response tells what the handler did.
+   */
+  async #settleEach(settle: (lock: Lock, index: number) => Promise<void>): Promise<void> {
+    const { options, batch, execution } = this.#request;
+    const lanes = Map.groupBy(this.#given, (index) => batch.items[index]?.lane ?? index);
+    const patience = new Patience();
+    await inParallel(lanes.values(), options.concurrency ?? DEFAULT_CONCURRENCY, async (lane) => {
+      for (const index of lane) {
+        const lock = this.#acquired.locks[index];
+        if (!lock) continue;
+        const isLate = (execution.remainingMs?.() ?? Number.POSITIVE_INFINITY) < RESPONSE_RESERVE_MS;
+        if (isLate || patience.isOver) {
+          if (!isSettled(lock)) lock.abandon("unsettled");
+          continue;
+        }
+        await settle(lock, index).then(
+          () => patience.answered(),
+          (error: unknown) => patience.failed(error),
+        );
+      }
+    });
+  }
+
+  #reportFollowers(outcomes: readonly Outcome[]): void {
+    const { plans, places, locks } = this.#acquired;
+    for (const [index, outcome] of outcomes.entries()) {
+      const lock = plans[index] === "follow" && outcome === "drop" && locks[places[index]?.leader as number];
+      if (!lock) continue;
+      const { key, owner, token, fencingToken, elapsedMs } = lock;
+      this.#request.locks.internals.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
+    }
+  }
+
+  #response(outcomes: readonly Outcome[], reasonOf: (index: number) => unknown): BatchResponse {
+    const { batch } = this.#request;
+    const returned = new Set<string>();
+    for (const [index, { identifier }] of batch.items.entries()) {
+      if (outcomes[index] === "return") returned.add(identifier);
+      if (returned.size === 1 && batch.fromLowest) break;
+    }
+    const response = { batchItemFailures: [...returned].map((itemIdentifier) => ({ itemIdentifier })) };
+    if (batch.fromLowest) return response;
+    return withResults(response, outcomes, (index) => reasonOf(index) ?? this.#acquired.reasons.get(index));
+  }
+}
+
+const isSettled = ({ status }: Lock): boolean => status !== "held" && status !== "expired";
+
+/**
+ * For a `@middy/sqs-partial-batch-failure` that was registered before us: its `after` runs when ours has made the response, and reads from
+ * it a result for each record of the event. They can't be enumerated, so that Lambda sees nothing of them.
+ */
+const withResults = (
+  response: BatchResponse,
+  outcomes: readonly Outcome[],
+  reasonOf: (index: number) => unknown,
+): BatchResponse => {
+  for (const [index, outcome] of outcomes.entries()) {
+    const value =
+      outcome === "return"
+        ? { status: "rejected", reason: reasonOf(index) }
+        : { status: "fulfilled", value: undefined };
+    Object.defineProperty(response, index, { value });
+  }
+  return response;
+};

@@ -1,0 +1,74 @@
+import { alwaysFree } from "./always-free.ts";
+import { forbidTogether } from "./check.ts";
+import { systemClock } from "./clock.ts";
+import { LockOptionsError } from "./errors.ts";
+import type { DynamoLockOptions } from "./invocation-options.ts";
+import { LockClient } from "./lock-client.ts";
+import { checkAcquisition } from "./options.ts";
+
+/** What the middlewares' options have in common: whose locks they take, and for how long. */
+type CommonOptions = Pick<
+  DynamoLockOptions,
+  | "tableName"
+  | "client"
+  | "clientConfig"
+  | "locks"
+  | "clockSkewMs"
+  | "cacheSize"
+  | "heartbeatMs"
+  | "waitMs"
+  | "expiry"
+  | "permits"
+  | "logger"
+  | "metrics"
+  | "onEvent"
+  | "disabled"
+> & {
+  readonly key: unknown;
+  readonly leaseMs?: number | ((record: never) => number) | undefined;
+};
+
+/** The client of these options, and whether it only pretends. */
+export const locksOf = (options: CommonOptions): { readonly locks: LockClient; readonly disabled: boolean } => {
+  const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
+  const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent } = options;
+  const locks =
+    options.locks ??
+    new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent });
+  return { disabled, locks: disabled ? new LockClient({}, alwaysFree(systemClock, locks.internals.store)) : locks };
+};
+
+/** What these options contradict in themselves. */
+export const checkCommon = (caller: string, options: CommonOptions, keyOf: string): void => {
+  if (options.key === undefined) {
+    throw new LockOptionsError(`${caller}: key is required: a function of ${keyOf}, got undefined`);
+  }
+  if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
+    throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
+  }
+  const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "metrics", "onEvent"];
+  forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
+  forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
+  if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
+    throw new LockOptionsError(
+      `${caller}: heartbeatMs needs leaseMs: a lease as long as the invocation needs no renewal`,
+    );
+  }
+  const leaseMs = typeof options.leaseMs === "number" ? options.leaseMs : Number.POSITIVE_INFINITY;
+  checkAcquisition(
+    caller,
+    {
+      heartbeatMs: options.heartbeatMs ?? options.locks?.internals.heartbeatMs,
+      permits: options.permits,
+      expiry: options.expiry,
+    },
+    1,
+    leaseMs,
+  );
+  const expiry = options.expiry ?? options.locks?.internals.expiry;
+  if (expiry === "observed" && !((options.waitMs ?? 0) > leaseMs)) {
+    throw new LockOptionsError(
+      `${caller}: expiry 'observed' needs leaseMs and a longer waitMs: a crashed run's lease is over only when it was watched`,
+    );
+  }
+};

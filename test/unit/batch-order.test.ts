@@ -1,0 +1,126 @@
+/** The order of a batch as a property, over random batches, groups, holders, repeats, duplicates and failures. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { concludeBatch, type Place, planBatch, type Wish } from "../../src/batch-order.ts";
+
+interface Case {
+  readonly groups: readonly (string | undefined)[];
+  readonly keys: readonly number[];
+  /** By key. */
+  readonly wishes: readonly Wish[];
+  /** By record, if the handler is given it. */
+  readonly fails: readonly boolean[];
+}
+
+const RECORDS = 12;
+const KEYS = 8;
+const listOf = <T>(one: fc.Arbitrary<T>, length: number) => fc.array(one, { minLength: length, maxLength: length });
+
+const groupings = fc.oneof(
+  fc.constant(Array<undefined>(RECORDS).fill(undefined)), // a standard queue
+  fc.constant(Array<string>(RECORDS).fill("shard")), // a stream
+  listOf(fc.constantFrom("red", "green", "blue"), RECORDS), // a FIFO queue
+);
+const cases = (wish: fc.Arbitrary<Wish>, failure: fc.Arbitrary<boolean>): fc.Arbitrary<Case> =>
+  fc.record({
+    groups: groupings.chain((groups) => fc.nat(RECORDS).map((length) => groups.slice(0, length))),
+    keys: listOf(fc.nat(KEYS - 1), RECORDS),
+    wishes: listOf(wish, KEYS),
+    fails: listOf(failure, RECORDS),
+  });
+const anyWish = fc.constantFrom<Wish>("owned", "owned", "owned", "finished", "blocked");
+
+const run = ({ groups, keys, wishes, fails }: Case) => {
+  const places: Place[] = groups.map((group, index) => {
+    const leader = keys.indexOf(keys[index] as number);
+    return { group, leader: leader < index ? leader : undefined };
+  });
+  const wishOf = (index: number) => wishes[keys[index] as number] as Wish;
+  const plans = planBatch(places, wishOf);
+  const given = plans.flatMap((plan, index) => (plan === "run" ? [index] : []));
+  const outcomes = concludeBatch(places, plans, (index) => fails[index] as boolean);
+  const behind = (index: number) =>
+    [...groups.keys()].filter(
+      (other) => other > index && groups[index] !== undefined && groups[other] === groups[index],
+    );
+  const keyOf = (index: number) => keys[index] as number;
+  const isAcrossGroups = places.some(({ group, leader }) => leader !== undefined && groups[leader] !== group);
+  return { isAcrossGroups, plans, given, outcomes, behind, keyOf, wishOf, fails };
+};
+
+const always = (
+  wish: fc.Arbitrary<Wish>,
+  failure: fc.Arbitrary<boolean>,
+  holds: (ran: ReturnType<typeof run>) => void,
+) =>
+  fc.assert(
+    fc.property(cases(wish, failure), (one) => holds(run(one))),
+    { numRuns: 5_000 },
+  );
+
+describe("in every batch", () => {
+  it("the handler is given nothing behind a record of its group that comes back", () => {
+    always(anyWish, fc.boolean(), ({ plans, behind }) => {
+      for (const [index, plan] of plans.entries()) {
+        if (plan === "return") expect(behind(index).map((other) => plans[other])).not.toContain("run");
+      }
+    });
+  });
+
+  it("nothing behind a record of its group that comes back is finished or acknowledged, whether it was held or failed", () => {
+    always(anyWish, fc.boolean(), ({ outcomes, behind }) => {
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome === "return") expect(behind(index).filter((other) => outcomes[other] !== "return")).toEqual([]);
+      }
+    });
+  });
+
+  it("the handler is given a record only when all before it in its group are known to stay away, or are given to it", () => {
+    always(anyWish, fc.boolean(), ({ plans, outcomes, given, behind }) => {
+      for (const [index, plan] of plans.entries()) {
+        if (plan !== "follow") continue;
+        const isOpen = !given.some((other) => other < index && behind(other).includes(index));
+        if (isOpen && behind(index).length > 0) expect(behind(index).map((other) => plans[other])).not.toContain("run");
+      }
+      expect(outcomes).toHaveLength(plans.length);
+    });
+  });
+
+  it("a key runs at most once, and only if it was free", () => {
+    always(anyWish, fc.boolean(), ({ given, keyOf, wishOf }) => {
+      expect(new Set(given.map(keyOf)).size).toBe(given.length);
+      expect(given.map(wishOf).every((wish) => wish === "owned")).toBe(true);
+    });
+  });
+
+  it("a record is finished only if the handler was given it and didn't fail, and acknowledged only if its key is finished", () => {
+    always(anyWish, fc.boolean(), ({ plans, outcomes, keyOf, wishOf, fails }) => {
+      const finished = new Set([...outcomes.keys()].filter((index) => outcomes[index] === "finish").map(keyOf));
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome === "finish") expect([plans[index], fails[index]]).toEqual(["run", false]);
+        if (outcome === "drop") expect(wishOf(index) === "finished" || finished.has(keyOf(index))).toBe(true);
+      }
+    });
+  });
+
+  it("a record comes back only if its key is held or failed, or if that is so of one before it, or of one that it waits for", () => {
+    always(anyWish, fc.boolean(), ({ outcomes, plans, behind, keyOf, wishOf, fails }) => {
+      const isToBlame = (index: number) => wishOf(index) === "blocked" || (plans[index] === "run" && fails[index]);
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome !== "return") continue;
+        const before = [...outcomes.keys()].filter((other) => other < index);
+        const blamed = before.filter((other) => keyOf(other) === keyOf(index) || behind(other).includes(index));
+        expect(
+          isToBlame(index) || blamed.some((other) => outcomes[other] === "return" || plans[other] === "follow"),
+        ).toBe(true);
+      }
+    });
+  });
+
+  it("without holders and failures, and duplicates in other groups, all is finished or acknowledged", () => {
+    always(fc.constantFrom<Wish>("owned", "finished"), fc.constant(false), ({ outcomes, isAcrossGroups }) => {
+      fc.pre(!isAcrossGroups);
+      expect(outcomes).not.toContain("return");
+    });
+  });
+});
