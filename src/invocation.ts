@@ -151,16 +151,23 @@ const answer = async <TEvent>(
   const record = (finished ?? refused.record) as LockRecord;
   if (refused instanceof Refused) locks.reportHeld(record);
   if (duplicateResponse === undefined) throw new LockHeldError(record);
-  return typeof duplicateResponse === "function"
-    ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
-    : duplicateResponse;
+  if (typeof duplicateResponse !== "function") return duplicateResponse;
+  return await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request);
 };
 
-/** As the IETF's draft of the Idempotency-Key header has no name for it, the one that Stripe made common. */
+/** The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency). */
+const REPLAYED = "Idempotent-Replayed";
+
 const markReplayed = (response: unknown): unknown => {
-  const { statusCode, headers } = Object(response) as { statusCode?: unknown; headers?: object };
-  if (typeof statusCode !== "number") return response;
-  return { ...(response as object), headers: { ...headers, "Idempotent-Replayed": "true" } };
+  const { statusCode, headers, multiValueHeaders } = Object(response) as Record<string, object | undefined>;
+  if (statusCode === undefined) return response;
+  const others = (all: object | undefined) =>
+    Object.fromEntries(Object.entries(all ?? {}).filter(([name]) => name.toLowerCase() !== REPLAYED.toLowerCase()));
+  // Where there are both, API Gateway takes a header that has several values, and a load balancer those alone.
+  const marked = multiValueHeaders
+    ? { multiValueHeaders: { ...others(multiValueHeaders), [REPLAYED]: ["true"] } }
+    : { headers: { ...others(headers), [REPLAYED]: "true" } };
+  return { ...(response as object), ...marked };
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
