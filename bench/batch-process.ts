@@ -31,9 +31,9 @@ export interface Measured {
   readonly ms: readonly number[];
   /** Of all batches. */
   readonly requests: number;
+  /** Processor time of all batches, of this process alone. */
+  readonly cpuMs: number;
   readonly peakMb: number;
-  /** Of `peakMb`, what the process took before its first batch. */
-  readonly idleMb: number;
 }
 
 type Handler = (event: SQSEvent, context: Context) => Promise<SQSBatchResponse>;
@@ -86,8 +86,6 @@ const batchOf = ({ name, size }: Task, number: number): SQSEvent => ({
   })),
 });
 
-const peakMb = () => process.resourceUsage().maxRSS / 1_024;
-
 const perform = async (task: Task): Promise<Measured> => {
   const meter: Meter = { requests: 0, writes: 0, stopped: false };
   let worked = 0;
@@ -114,12 +112,14 @@ const perform = async (task: Task): Promise<Measured> => {
     return ms;
   };
 
-  const idleMb = peakMb();
   await deliver(0); // opens the connections, and is not measured
   meter.requests = 0;
+  const before = process.cpuUsage();
   const ms: number[] = [];
   for (let number = 1; number <= task.batches; number++) ms.push(await deliver(number));
-  return { ms, requests: meter.requests, peakMb: peakMb(), idleMb };
+  const { user, system } = process.cpuUsage(before);
+  const peakMb = process.resourceUsage().maxRSS / 1_024;
+  return { ms, requests: meter.requests, cpuMs: (user + system) / 1_000, peakMb };
 };
 
 process.on("disconnect", () => process.exit());

@@ -72,8 +72,8 @@ for (const { size, batches } of loads) {
       delivery: first ? "first" : "again",
       "requests per record": median(({ requests }) => requests / batches / size),
       "µs per record, p50": (percentile(ms, 0.5) / size) * 1_000,
+      "processor, µs per record": median(({ cpuMs }) => (cpuMs / batches / size) * 1_000),
       "peak memory, MB": median(({ peakMb }) => peakMb),
-      "of it idle, MB": median(({ idleMb }) => idleMb),
     });
   }
 }

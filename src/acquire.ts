@@ -1,8 +1,8 @@
-import { isTransient, isUnknown } from "./aws-errors.ts";
+import { isInDoubt, isTransient } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
-import { LockLostError, LockTimeoutError } from "./errors.ts";
+import { LockLostError, LockTimeoutError, PayloadMismatchError } from "./errors.ts";
 import type { LockEventListener } from "./events.ts";
-import { checkFingerprint } from "./fingerprint.ts";
+import { findMismatch } from "./fingerprint.ts";
 import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 import type { Claim } from "./requests.ts";
@@ -85,7 +85,8 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
         await store.settle(keys, { token: wanted.token, slot: reply.slot }, { status: "RELEASED" });
         throw signal.reason;
       }
-      if (reply) attempts.checkPayload(reply.records);
+      const mismatch = reply && attempts.mismatch(reply.records);
+      if (mismatch) throw new PayloadMismatchError(mismatch);
       blocker = reply && inTheWay(reply);
       if (reply && (waitMs === 0 || blocker?.status === "FINISHED")) return reply;
 
@@ -100,8 +101,13 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
         const seen = await retried("read", async () => (await store.read(key, { consistent: false })) ?? "gone");
         if (seen === "gone") blocker = undefined;
         else if (seen) blocker = seen;
-        if (blocker) attempts.checkPayload([blocker]);
-      } while (blocker && blocker.status !== "FINISHED" && attempts.untilFree(blocker) > 0);
+        // A read may be of a moment ago: what it says of another payload, or of a finish, a write has to confirm.
+      } while (
+        blocker &&
+        blocker.status !== "FINISHED" &&
+        !attempts.mismatch([blocker]) &&
+        attempts.untilFree(blocker) > 0
+      );
     }
   } catch (error) {
     await attempts.giveBack();
@@ -157,7 +163,7 @@ class Attempts {
       const since = reply.recognised ? (this.#unknownSince ?? startedAt) : startedAt;
       return await this.#alive({ ...reply, startedAt: since }, leaseMs);
     } catch (error) {
-      if (isUnknown(error)) this.#unknownSince ??= startedAt;
+      if (isInDoubt(error)) this.#unknownSince ??= startedAt;
       throw error;
     }
   }
@@ -173,10 +179,10 @@ class Attempts {
     return Math.min(over, this.#watch.untilOver(record));
   }
 
-  /** Throws for keys that are in use with another payload. */
-  checkPayload(records: readonly LockRecord[]): void {
+  /** The record of a key that is in use with another payload. */
+  mismatch(records: readonly LockRecord[]): LockRecord | undefined {
     const inUse = records.filter((record) => this.untilFree(record) > 0);
-    checkFingerprint(this.#wanted.fingerprint, inUse);
+    return findMismatch(this.#wanted.fingerprint, inUse);
   }
 
   /** What an attempt may have taken without our hearing of it. */

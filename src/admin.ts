@@ -121,6 +121,7 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
     : scan(internals, {});
   return forEachRecord(records, "purged", async (record) => {
     if (isNeeded(record)) return undefined;
+    internals.forget(record.key);
     return (await store.remove(record)) ? record.key : undefined;
   });
 };
@@ -192,7 +193,7 @@ const MAX_ATTEMPTS = 10;
 
 /** Frees the key as long as what is there is `wanted`. Gives what was broken. */
 const breakLock = async (
-  { store, clock, report }: LockInternals,
+  { store, clock, report, forget }: LockInternals,
   seen: LockRecord,
   wanted: (record: LockRecord) => boolean,
 ): Promise<LockRecord | undefined> => {
@@ -200,6 +201,7 @@ const breakLock = async (
   for (let attempt = 1; record && wanted(record); attempt++) {
     const reply = await store.forceRelease(record, randomUUID());
     if (reply.released) {
+      forget(record.key);
       const { key, owner, token, fencingToken, status, expiresAt, acquiredAt } = record;
       const elapsedMs = clock.now() - acquiredAt;
       report({ type: "force-released", key, owner, token, fencingToken, elapsedMs, status, expiresAt });

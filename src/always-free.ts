@@ -14,13 +14,17 @@ export const alwaysFree = (clock: Clock, sender: Store): Store => {
     acquireSlot: acquire,
     renew: async () => ({ done: true, status: "IN_PROGRESS" }),
     settle: async (_keys, _hold, { status }) => ({ done: true, status }),
-    toCommit: (items, keys, hold, settlement) => {
-      const { input, ...commit } = sender.toCommit([], keys, hold, settlement);
-      return { ...commit, keys: [], input: { ...input, TransactItems: [...items] } };
+    commit: async (commit, _keys, hold) =>
+      commit.items.length > 0 ? sender.commit(commit, [], hold) : { done: true, status: "FINISHED" },
+    condition: (key, hold) => {
+      const { TableName, Key } = sender.condition(key, hold);
+      return {
+        TableName,
+        Key,
+        ConditionExpression: "attribute_exists(#any) OR attribute_not_exists(#any)",
+        ExpressionAttributeNames: { "#any": "status" },
+      };
     },
-    commit: async (commit) =>
-      commit.input.TransactItems?.length ? sender.commit(commit) : { done: true, status: "FINISHED" },
-    condition: (key, hold) => sender.condition(key, hold),
     storeResult: async () => {},
     readResult: async () => undefined,
     read: async () => undefined,

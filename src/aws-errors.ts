@@ -43,14 +43,33 @@ const causeOf = (error: unknown) =>
 export const isUnknown = (error: unknown): boolean => {
   const { name = "", code = "", $metadata } = causeOf(error);
   if (/^(InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout)/.test(name)) return true;
-  return ($metadata?.httpStatusCode ?? 0) >= 500 || /^(E[A-Z]+|UND_ERR_\w+)$/.test(code);
+  return ($metadata?.httpStatusCode ?? 0) >= 500 || /^(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)$/.test(code);
+};
+
+/** Whether DynamoDB refused the request for the moment: it was not applied, and may be a moment later. */
+export const isPassing = (cause: unknown): boolean => {
+  const { name, CancellationReasons = [] } = Object(cause) as {
+    name?: string;
+    CancellationReasons?: CancellationReason[];
+  };
+  const refused = CancellationReasons.some(({ Code }) => Code === "ConditionalCheckFailed");
+  const throttled = CancellationReasons.some(({ Code }) => /Throttling|ThroughputExceeded/.test(Code ?? ""));
+  return THROTTLED.test(name ?? "") || (throttled && !refused) || isConflict(cause);
 };
 
 /** Whether the same request may succeed a moment later. */
-export const isTransient = (error: unknown): boolean => {
-  const cause = causeOf(error);
-  const throttled = cause.CancellationReasons?.some(({ Code }) => /Throttling|ThroughputExceeded/.test(Code ?? ""));
-  return isUnknown(error) || THROTTLED.test(cause.name ?? "") || throttled === true || isConflict(cause);
+export const isTransient = (error: unknown): boolean => isUnknown(error) || isPassing(causeOf(error));
+
+/** Whether the request of one of our errors may have applied. */
+export const isInDoubt = (error: unknown): boolean =>
+  error instanceof LockError && error.code === "LOCK_REQUEST" && !isRefusal(error.cause);
+
+/** Whether an error is DynamoDB's own word that it did not apply the request, rather than a reply that is missing. */
+export const isRefusal = (error: unknown): boolean => {
+  const { $metadata } = Object(error) as { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode ?? 0;
+  if (isNamed(error, "TransactionInProgressException")) return false; // an attempt before this one is on its way
+  return (status >= 400 && status < 500) || isNamed(error, "TransactionCanceledException") || isPassing(error);
 };
 
 /** One of our errors, which says what to do about it. */

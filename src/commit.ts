@@ -1,6 +1,6 @@
 /** What nothing but a transaction can give: the application's writes and the end of the lock, all or none. */
 import type { ConditionCheck, TransactWriteItem, TransactWriteItemsCommandInput } from "@aws-sdk/client-dynamodb";
-import { isConflict, isTransient } from "./aws-errors.ts";
+import { isPassing, isTransient } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { LockError } from "./errors.ts";
 import {
@@ -43,30 +43,37 @@ export const commitRequest = (
   ClientRequestToken: requestToken,
 });
 
-/** How often a commit is sent whose fate is unknown, each in the SDK's several attempts. */
-const MAX_UNKNOWN = 3;
+/** A commit on its way. */
+export interface Commit<TEnding = unknown> {
+  readonly items: readonly TransactWriteItem[];
+  readonly ending: TEnding;
+  /** As it was last sent. */
+  input?: TransactWriteItemsCommandInput | undefined;
+  /** An attempt may have applied, or still be on its way. */
+  inDoubt: boolean;
+}
+
+/** How often a commit in doubt is sent again, each in the SDK's several attempts. */
+const MAX_IN_DOUBT = 2;
 const BACKOFF: Backoff = { minMs: 10, maxMs: 500 };
 
 /**
- * Sends a commit until its fate is known. Conflicts with other transactions pass, and are waited for as long as the lease
- * lasts; what is unknown is asked again with the same request.
+ * Sends a commit until its fate is known. What passes (conflicts with other transactions, throttling) is waited for as long as
+ * the lease lasts; what is in doubt is asked again with the same request.
  */
 export const sendCommit = async <T>(
   { clock, random }: { readonly clock: Clock; readonly random: () => number },
   send: () => Promise<T>,
   remainingMs: () => number,
 ): Promise<T> => {
-  let doubt: LockError | undefined;
-  for (let attempt = 0, unknown = 1; ; attempt++) {
+  for (let attempt = 0, inDoubt = 0; ; attempt++) {
     try {
       return await send();
     } catch (error) {
-      if (error instanceof LockError) doubt ??= error;
       const delayMs = jitteredDelay(attempt, BACKOFF, random);
-      const conflict = isConflict(error) || isConflict(Object(error).cause);
-      const again = conflict || (isTransient(error) && unknown++ < MAX_UNKNOWN);
-      // A conflict says nothing of an earlier attempt that may have applied.
-      if (!again || remainingMs() <= delayMs) throw conflict ? (doubt ?? error) : error;
+      const passing = isPassing(error instanceof LockError ? error.cause : error);
+      const again = passing || (isTransient(error) && inDoubt++ < MAX_IN_DOUBT);
+      if (!again || remainingMs() <= delayMs) throw error;
       await clock.sleep(delayMs);
     }
   }

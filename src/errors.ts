@@ -157,4 +157,10 @@ export class LockBatchError extends LockError {
   }
 }
 
-const withoutPayload = ({ result: _result, data: _data, ...record }: LockRecord): LockRecord => record;
+/** The hash of a small payload can be guessed. */
+const withoutPayload = ({
+  result: _result,
+  data: _data,
+  fingerprint: _fingerprint,
+  ...record
+}: LockRecord): LockRecord => record;

@@ -1,23 +1,26 @@
 import { createHash } from "node:crypto";
-import { LockOptionsError, PayloadMismatchError } from "./errors.ts";
+import { LockOptionsError } from "./errors.ts";
 import type { LockRecord } from "./record.ts";
-import { findNonJson } from "./result.ts";
+import { findUnstorable } from "./result.ts";
 
 /**
  * SHA-256 of the canonical JSON of a payload (RFC 8785: keys sorted, no white space), in base64url: the same for the same
  * content, in whatever order its properties come.
  */
 export const toFingerprint = (payload: unknown): string => {
-  const found = payload === undefined ? undefined : findNonJson(payload);
-  if (found) throw new LockOptionsError(`fingerprint must be of a JSON value, but there is ${found} in it`);
+  const found = payload === undefined ? undefined : findUnstorable(payload);
+  if (found) throw new LockOptionsError(`fingerprint must be of a JSON value, but ${found}`);
   return createHash("sha256").update(canonicalJson(payload)).digest("base64url");
 };
 
-/** Throws a `PayloadMismatchError` for a key that is in use with another payload. */
-export const checkFingerprint = (fingerprint: string | undefined, records: readonly LockRecord[]): void => {
-  const other = records.find((record) => record.fingerprint !== undefined && record.fingerprint !== fingerprint);
-  if (fingerprint !== undefined && other) throw new PayloadMismatchError(other);
-};
+/** The record that was taken with another payload. */
+export const findMismatch = (
+  fingerprint: string | undefined,
+  records: readonly LockRecord[],
+): LockRecord | undefined =>
+  fingerprint === undefined
+    ? undefined
+    : records.find((record) => record.fingerprint !== undefined && record.fingerprint !== fingerprint);
 
 const canonicalJson = (value: unknown): string => {
   if (value === undefined) return "";

@@ -12,4 +12,6 @@ export interface LockInternals {
   readonly clockSkewMs: number;
   readonly heartbeatMs: number | false | undefined;
   readonly expiry: "clock" | "observed" | undefined;
+  /** Of a finished record that is not as it was. */
+  readonly forget: (key: string) => void;
 }

@@ -9,7 +9,7 @@ import {
   type LockRequest,
   type OnError,
 } from "./invocation-options.ts";
-import { isMissing, toStoredKeys } from "./key.ts";
+import { isMissing, type Keys, toStoredKeys } from "./key.ts";
 import { Lock } from "./lock.ts";
 import type { AttemptOptions, LockClient } from "./lock-client.ts";
 import { checkCommon, locksOf } from "./locks-of.ts";
@@ -41,12 +41,16 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   return {
     async begin(request) {
       const { event, context } = request as LockRequest<TEvent> & { context: { lock?: Lock } };
-      if (disabled) return { run: true, lock: await attached(await locks.acquire("disabled"), context) };
-
+      const execution = describeExecution(context);
+      const toKeys = (key: unknown) =>
+        toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+      if (disabled) {
+        const lock = await locks.acquire(keysIfAny(() => toKeys(options.key(event, context))));
+        return { run: true, lock: await attached(lock, context) };
+      }
       const key = options.key(event, context);
       if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
-      const execution = describeExecution(context);
-      const keys = toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+      const keys = toKeys(key);
       const owner = ownerOf(options.owner, [event, context], execution);
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const attempt = await locks
@@ -75,6 +79,15 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
     },
   };
+};
+
+/** Without locks, an event that has no key is no error. */
+const keysIfAny = (toKeys: () => Keys): Keys => {
+  try {
+    return toKeys();
+  } catch {
+    return ["disabled"];
+  }
 };
 
 /** `context.lock`. A context that can't be added to must not leave the key taken. */
@@ -151,16 +164,23 @@ const answer = async <TEvent>(
   const record = (finished ?? refused.record) as LockRecord;
   if (refused instanceof Refused) locks.reportHeld(record);
   if (duplicateResponse === undefined) throw new LockHeldError(record);
-  return typeof duplicateResponse === "function"
-    ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
-    : duplicateResponse;
+  if (typeof duplicateResponse !== "function") return duplicateResponse;
+  return await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request);
 };
 
-/** As the IETF's draft of the Idempotency-Key header has no name for it, the one that Stripe made common. */
+/** The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency). */
+const REPLAYED = "Idempotent-Replayed";
+
 const markReplayed = (response: unknown): unknown => {
-  const { statusCode, headers } = Object(response) as { statusCode?: unknown; headers?: object };
-  if (typeof statusCode !== "number") return response;
-  return { ...(response as object), headers: { ...headers, "Idempotent-Replayed": "true" } };
+  const { statusCode, headers, multiValueHeaders } = Object(response) as Record<string, object | undefined>;
+  if (statusCode === undefined) return response;
+  const others = (all: object | undefined) =>
+    Object.fromEntries(Object.entries(all ?? {}).filter(([name]) => name.toLowerCase() !== REPLAYED.toLowerCase()));
+  // Where there are both, API Gateway takes a header that has several values, and a load balancer those alone.
+  const marked = multiValueHeaders
+    ? { multiValueHeaders: { ...others(multiValueHeaders), [REPLAYED]: ["true"] } }
+    : { headers: { ...others(headers), [REPLAYED]: "true" } };
+  return { ...(response as object), ...marked };
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */

@@ -5,13 +5,20 @@ import { checkOptions, forbidTogether } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { withNewTable } from "./ensure-table.ts";
-import { LockError, LockHeldError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "./errors.ts";
+import {
+  LockError,
+  LockHeldError,
+  LockTableError,
+  LockTimeoutError,
+  PayloadMismatchError,
+  ReplayedError,
+} from "./errors.ts";
 import { createReporter } from "./events.ts";
-import { checkFingerprint, toFingerprint } from "./fingerprint.ts";
+import { findMismatch, toFingerprint } from "./fingerprint.ts";
 import { FinishedCache } from "./finished-cache.ts";
 import type { LockInternals } from "./internals.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
-import { Lock, type LockHost } from "./lock.ts";
+import { type Ending, Lock, type LockHost } from "./lock.ts";
 import {
   type AcquireOptions,
   acquireChecks,
@@ -31,7 +38,6 @@ import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
 import { encodeData } from "./result.ts";
-import type { Ending } from "./settlement.ts";
 import { DynamoStore, type Store } from "./store.ts";
 import { liveHolders } from "./wait.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
@@ -83,7 +89,7 @@ export class LockClient {
       random: options.random ?? Math.random,
       rememberMs: options.rememberMs ?? DEFAULTS.rememberMs,
       settled: (lock) => this.#held.delete(lock),
-      finished: cache && ((ending) => cache.set(withResult(ending))),
+      finished: cache && ((ending) => this.#remember(recordOf(ending))),
     };
     this.#cache = cache;
     checkAcquisition("LockClient", { heartbeatMs: options.heartbeatMs }, 1, options.leaseMs ?? DEFAULTS.leaseMs);
@@ -151,7 +157,7 @@ export class LockClient {
     const { storeResult = true, rememberMs, fingerprint, ...acquireOptions } = options;
     const attempt = await this.attempt("once", this.#storedKeys(key), {
       ...acquireOptions,
-      ...("fingerprint" in options && { fingerprint: toFingerprint(fingerprint) }),
+      fingerprint: fingerprint === undefined ? undefined : toFingerprint(fingerprint),
     });
     if (!(attempt instanceof Lock)) {
       if (attempt.finished) return (await this.replay(attempt.finished)) as T;
@@ -257,7 +263,7 @@ export class LockClient {
     try {
       const reply = await acquiring;
       if (reply.acquired) return this.#hold(wanted, reply, options, begunAt);
-      if (keys.length === 1) for (const record of reply.records) this.#cache?.set(record);
+      if (keys.length === 1) for (const record of reply.records) this.#remember(record);
       return new Refused(reply, keys);
     } catch (error) {
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
@@ -282,18 +288,36 @@ export class LockClient {
   /** @internal The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
   async replay(finished: LockRecord): Promise<unknown> {
     const record = await this.withResult(finished);
+    if (record.resultKey && !record.result) {
+      throw new LockTableError(
+        `The stored response of key ${JSON.stringify(record.key)}, item ${JSON.stringify(record.resultKey)}, is gone: something else deletes in this table`,
+      );
+    }
     const responseStored = record.result !== undefined;
     this.#host.report({ type: "replayed", responseStored, ...this.#about(record) });
     if (record.failure) throw new ReplayedError(record.failure);
     return record.result?.value;
   }
 
-  /** @internal With the response that stands beside it. */
+  /** @internal With the response that stands beside it, if it is still there. */
   async withResult(record: LockRecord): Promise<LockRecord> {
     if (!record.resultKey || record.result) return record;
-    const whole = { ...record, result: { value: await this.#host.store.readResult(record) } };
-    if (!record.keyCount) this.#cache?.set(whole);
+    const result = await this.#host.store.readResult(record);
+    if (!result) return record;
+    const whole = { ...record, result };
+    this.#remember(whole);
     return whole;
+  }
+
+  /** Of a record that is not as it was. */
+  #forget(key: string): void {
+    this.#cache?.delete(key);
+  }
+
+  /** Unless the key was taken by force since. */
+  #remember(record: LockRecord): void {
+    const taken = [...this.#held].some(({ keys }) => keys.includes(record.key));
+    if (!record.keyCount && !taken) this.#cache?.set(record);
   }
 
   async #read(key: LockKey): Promise<LockRecord | undefined> {
@@ -304,7 +328,7 @@ export class LockClient {
   #cached({ keys, fingerprint, force }: Wanted): Refusal | undefined {
     const record = keys.length === 1 && !force ? this.#cache?.get(keys[0]) : undefined;
     if (!record) return undefined;
-    checkFingerprint(fingerprint, [record]);
+    if (findMismatch(fingerprint, [record])) throw new PayloadMismatchError(record);
     return { acquired: false, records: [record] };
   }
 
@@ -314,7 +338,7 @@ export class LockClient {
 
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
     const { keys, owner, token, data, fingerprint, execution } = wanted;
-    for (const key of keys) this.#cache?.delete(key);
+    for (const key of keys) this.#forget(key);
     const { before, slot, data: stored, ...lease } = acquisition;
     const leaseMs = lease.expiresAt - lease.acquiredAt;
     const {
@@ -332,6 +356,8 @@ export class LockClient {
         slot,
         previous: before?.status === "IN_PROGRESS" ? before : undefined,
         data: data === undefined ? stored : options.data,
+        dataJson: data ?? (stored === undefined ? undefined : JSON.stringify(stored)),
+        layoutBytes: bytesOf(this.#layout),
         fingerprint,
         execution,
         heartbeatMs: heartbeatMs || 0,
@@ -404,15 +430,20 @@ export class LockClient {
   get internals(): LockInternals {
     const { store, clock, report, random } = this.#host;
     const { namespace, heartbeatMs, expiry } = this.#options;
-    return { store, clock, report, random, namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs };
+    const forget = (key: string) => this.#forget(key);
+    return { store, clock, report, random, namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs, forget };
   }
 }
 
 /** The record as a reader would find it. */
-const withResult = ({ record, result }: Ending): LockRecord => {
-  if (!result) return record;
-  return { ...record, result: { value: result.json === undefined ? undefined : JSON.parse(result.json) } };
+const recordOf = ({ record, result }: Ending): LockRecord => {
+  if (!result) return record();
+  return { ...record(), result: { value: result.json === undefined ? undefined : JSON.parse(result.json) } };
 };
+
+/** What names and values of the table's own take in an item. */
+const bytesOf = ({ keyAttribute, ttlAttribute, sortKey }: TableLayout): number =>
+  Buffer.byteLength(`${keyAttribute}${ttlAttribute}${sortKey?.attribute ?? ""}${sortKey?.value ?? ""}`);
 
 const isTableMissing = (error: unknown): boolean =>
   error instanceof Error && (error.name === "ResourceNotFoundException" || isTableMissing(error.cause));

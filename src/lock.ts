@@ -2,28 +2,29 @@ import { isDeepStrictEqual } from "node:util";
 import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { checkOptions, milliseconds } from "./check.ts";
 import type { Clock } from "./clock.ts";
-import { sendCommit } from "./commit.ts";
+import { type Commit, sendCommit } from "./commit.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
 import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
-import type { LockRecord } from "./record.ts";
+import { companionKey, type LockRecord } from "./record.ts";
 import type { Hold, Settlement } from "./requests.ts";
-import { encodeData } from "./result.ts";
+import { encodeData, type StorableResult } from "./result.ts";
 import {
   type CommitOptions,
   commitChecks,
-  type Ending,
+  type Finish,
   type FinishOptions,
   type FinishRequest,
   finishChecks,
   finishedRecord,
-  placeResult,
+  fitsInRecord,
+  type Held,
   type ReleaseOptions,
   releaseChecks,
   toFinish,
 } from "./settlement.ts";
-import type { Commit, HoldReply, Store } from "./store.ts";
+import type { HoldReply, Store } from "./store.ts";
 
 /**
  * `held`: ours. `expired`: the lease is over, and nobody is known to have taken the key. `lost`: a write found another
@@ -32,20 +33,13 @@ import type { Commit, HoldReply, Store } from "./store.ts";
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
 /** @internal What a client knows of an acquisition that succeeded. */
-export interface Holding extends LeaseWatchOptions {
-  readonly keys: Keys;
-  readonly owner: string;
-  readonly token: string;
+export interface Holding extends LeaseWatchOptions, Held {
   readonly slot: number | undefined;
-  readonly fencingToken: number;
-  readonly acquiredAt: number;
   readonly expiresAt: number;
   /** Monotonic time from before the write was sent. */
   readonly startedAt: number;
   readonly previous: LockRecord | undefined;
   readonly data: unknown;
-  readonly fingerprint: string | undefined;
-  readonly execution: string | undefined;
   readonly onExpiring: ((lock: Lock) => void) | undefined;
   readonly onLost: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
@@ -59,6 +53,16 @@ export interface LockHost {
   readonly rememberMs: number;
   settled(lock: Lock): void;
   readonly finished: ((ending: Ending) => void) | undefined;
+}
+
+/** @internal How a key is finished. */
+export interface Ending {
+  /** As written. */
+  readonly settlement: Finish;
+  /** The record that this leaves, without the response; `expiresAt` is not later than the stored one. */
+  readonly record: () => LockRecord;
+  /** The response, wherever it is stored. */
+  readonly result: StorableResult | undefined;
 }
 
 /**
@@ -98,16 +102,16 @@ export class Lock implements AsyncDisposable {
   #lease: { readonly ms: number; readonly since: number; readonly expiresAt: number };
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
-  #inFlight: { readonly settled: Promise<void>; readonly isRenewal: boolean } | undefined;
+  #inFlight: InFlight | undefined;
   #holds = 1;
-  /** A finish or release was asked for: nobody may re-enter. */
-  #settling = false;
-  /** A finish or release whose fate is unknown: whether the lease was held when it was sent. */
+  /** How many were asked to finish, commit or release: nobody may re-enter. */
+  #settling = 0;
+  /** A write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
   #unknown: { readonly held: boolean } | undefined;
-  /** A commit whose fate is unknown: only the same request may be sent again. */
-  #inDoubt:
-    | { readonly items: readonly TransactWriteItem[]; readonly commit: Commit; readonly ending: Ending }
-    | undefined;
+  /** The commit that may have applied: it, and no other, may be sent again. */
+  #commit: Commit<Ending> | undefined;
+  /** How many responses were put beside the record. */
+  #companions = 0;
   /** First and last end of the lease that the record may have: they differ after a renewal whose fate is unknown. */
   #ends: readonly number[];
 
@@ -197,14 +201,14 @@ export class Lock implements AsyncDisposable {
     checkOptions("finish", options, finishChecks);
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
     const request = toFinish(options, this.#host.rememberMs);
-    this.#settling = true;
-    await this.#serialize(async () => {
-      if (this.#settled === "finished") return;
-      const ending = await this.#prepare(request);
-      const { settlement } = ending;
-      await this.#settle("finish", settlement, () => this.#host.store.settle(this.keys, this.#hold, settlement));
-      this.#host.finished?.(ending);
-    });
+    await this.#untilSettled(() =>
+      this.#serialize(async () => {
+        if (this.#settled === "finished") return;
+        const ending = await this.#prepare(request);
+        this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
+        await this.#settle("finish", ending.settlement, ending);
+      }),
+    );
   }
 
   /**
@@ -239,30 +243,30 @@ export class Lock implements AsyncDisposable {
         "commit: a semaphore is never finished: put condition() into a transaction of your own",
       );
     }
+    if (this.#holding.execution !== undefined) {
+      throw new LockOptionsError(
+        "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
+      );
+    }
     const request = toFinish(options, this.#host.rememberMs);
-    const own = structuredClone(items); // sent again as it was, whatever the caller does to it meanwhile
-    this.#settling = true;
-    await this.#serialize(async () => {
-      this.#checkOpen();
-      const { store } = this.#host;
-      const known = this.#inDoubt && isDeepStrictEqual(this.#inDoubt.items, own) ? this.#inDoubt : undefined;
-      if (this.#unknown && !known) {
-        throw new LockError(
-          "LOCK_REQUEST",
-          "commit: it is not known whether an earlier finish, release or commit applied",
-        );
+    const own = cloned(items);
+    const { clock, random } = this.#host;
+    const held = this.status === "held";
+    const deadline = clock.monotonic() + this.remainingMs - Math.min(MAX_RESERVE_MS, this.#lease.ms / 4);
+    let commit: Commit<Ending> | undefined;
+    // One write at a time, so that the lease is renewed between two attempts.
+    const attempt = () =>
+      this.#serialize(async () => {
+        commit ??= await this.#begin(own, request);
+        await this.#attempt(commit);
+      });
+    await this.#untilSettled(async () => {
+      try {
+        await sendCommit({ clock, random }, attempt, () => deadline - clock.monotonic());
+      } catch (error) {
+        if (commit?.inDoubt && !this.#settled) this.#doubt("commit", error, held);
+        throw error;
       }
-      const ending = known?.ending ?? (await this.#prepare(request));
-      const commit = known?.commit ?? store.toCommit(own, this.keys, this.#hold, ending.settlement);
-      this.#inDoubt = { items: own, commit, ending };
-      const send = () =>
-        sendCommit(
-          this.#host,
-          () => store.commit(commit),
-          () => this.remainingMs,
-        );
-      await this.#settle("commit", ending.settlement, send);
-      this.#host.finished?.(ending);
     });
   }
 
@@ -302,12 +306,12 @@ export class Lock implements AsyncDisposable {
       this.#holds--;
       return;
     }
-    this.#settling = true;
-    await this.#serialize(async () => {
-      if (this.#settled === "finished" || this.#settled === "released") return;
-      const settlement = { status: "RELEASED", data } as const;
-      await this.#settle("release", settlement, () => this.#host.store.settle(this.keys, this.#hold, settlement));
-    });
+    await this.#untilSettled(() =>
+      this.#serialize(async () => {
+        if (this.#settled === "finished" || this.#settled === "released") return;
+        await this.#settle("release", { status: "RELEASED", data });
+      }),
+    );
   }
 
   /** Releases what is still held. Does not throw, so that it can't hide an error of the block: problems are reported as events. */
@@ -323,7 +327,7 @@ export class Lock implements AsyncDisposable {
 
   /** @internal One more hold for the same owner; false if the lock is not held any more, or about to end. */
   reenter(): boolean {
-    if (this.#settling || this.#hold.slot !== undefined || this.status !== "held") return false;
+    if (this.#settling > 0 || this.#hold.slot !== undefined || this.status !== "held") return false;
     this.#holds++;
     return true;
   }
@@ -337,8 +341,18 @@ export class Lock implements AsyncDisposable {
   abandon(kept: KeptReason, reason?: Error): void {
     this.#watch.stop();
     this.#host.settled(this);
-    this.#host.report({ type: "kept", reason: kept, ...this.#about() });
+    if (this.#settled !== "finished" && this.#settled !== "released")
+      this.#host.report({ type: "kept", reason: kept, ...this.#about() });
     if (reason) this.#abort.abort(reason);
+  }
+
+  async #untilSettled(work: () => Promise<void>): Promise<void> {
+    this.#settling++;
+    try {
+      await work();
+    } finally {
+      this.#settling--;
+    }
   }
 
   /**
@@ -347,22 +361,29 @@ export class Lock implements AsyncDisposable {
    */
   #serialize<T>(work: () => Promise<T>, isRenewal = false): Promise<T> {
     const before = this.#inFlight;
-    const turn = before && (before.isRenewal ? settledOrAborted(before.settled, this.signal) : before.settled);
-    const next = turn ? turn.then(work) : work();
+    const next = before ? this.#turnAfter(before).then(work) : work();
     const settled = next
       .catch(() => {})
       .then(() => {
         if (this.#inFlight === inFlight) this.#inFlight = undefined;
       });
-    const inFlight = { settled, isRenewal };
+    const inFlight: InFlight = { settled, isRenewal, before: isRenewal ? before : undefined };
     this.#inFlight = inFlight;
     return next;
+  }
+
+  /** Who passes a renewal still waits for what that was waiting for. */
+  async #turnAfter({ settled, isRenewal, before }: InFlight): Promise<void> {
+    if (!isRenewal) return settled;
+    await settledOrAborted(settled, this.signal);
+    if (before) await this.#turnAfter(before);
   }
 
   #renew(ms: number): Promise<void> {
     return this.#serialize(async () => {
       if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
       if (this.#isOver) throw this.#lose("expired");
+      if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
       const { clock, store, report } = this.#host;
       const lease = { ms, since: clock.monotonic(), expiresAt: clock.now() + ms };
       const ends = this.#ends;
@@ -391,54 +412,97 @@ export class Lock implements AsyncDisposable {
     if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
   }
 
-  async #settle(
-    operation: "finish" | "commit" | "release",
-    settlement: Settlement,
-    send: () => Promise<HoldReply>,
-  ): Promise<void> {
+  async #settle(operation: "finish" | "release", settlement: Settlement, ending?: Ending): Promise<void> {
     this.#checkOpen();
-    const { report } = this.#host;
-    const finishing = operation !== "release";
     const held = this.#unknown?.held ?? this.status === "held";
-    // A commit may turn out not to have been one: until then the lease goes on.
-    if (operation !== "commit") this.#watch.stop();
-    const reply = await send().catch((error: unknown) => {
-      if (!(error instanceof LockError)) {
-        this.#settling = false;
-        this.#inDoubt = undefined;
-        throw error; // the application's, and certain: nothing was written
-      }
-      this.#reportFailed(operation, error);
-      // It may have applied: from here on nobody may count on the lock, and nothing renews it.
-      this.#watch.stop();
-      this.#unknown = { held };
-      this.#abort.abort(new LockLostError(this.key, "unreachable"));
+    this.#watch.stop();
+    const reply = await this.#host.store.settle(this.keys, this.#hold, settlement).catch((error: unknown) => {
+      this.#doubt(operation, error, held);
       throw error;
     });
+    this.#conclude(operation, reply, held, ending);
+  }
+
+  /** The commit to send: a new one, or again the one that is in doubt. */
+  async #begin(items: readonly TransactWriteItem[], request: FinishRequest): Promise<Commit<Ending>> {
+    const again = this.#commit && isDeepStrictEqual(this.#commit.items, items) ? this.#commit : undefined;
+    if (!again) return { items, ending: await this.#prepare(request), inDoubt: false };
+    again.input = undefined; // the time that the key is remembered begins anew
+    return again;
+  }
+
+  /** Only for the next in `#serialize`: whatever was written since the attempt before has to be looked at. */
+  async #attempt(commit: Commit<Ending>): Promise<void> {
+    if (this.#settled === "finished" && this.#commit === commit) return; // a release has found that it had applied
+    if (this.#commit !== commit && (this.#unknown || this.#commit?.inDoubt)) throw inDoubt("commit");
+    if (commit.inDoubt && this.#settled && this.#settled !== "released") throw inDoubt("commit");
+    this.#checkOpen();
+    const held = this.#unknown?.held ?? this.status === "held";
+    this.#commit = commit;
+    try {
+      const reply = await this.#host.store.commit(commit, this.keys, this.#hold);
+      this.#conclude("commit", reply, held, commit.ending);
+    } finally {
+      if (!commit.inDoubt && !this.#settled) this.#commit = undefined; // certain: nothing was written
+    }
+  }
+
+  /** It may have applied: from here on nobody may count on the lock, and nothing renews it. */
+  #doubt(operation: string, error: unknown, held: boolean): void {
+    this.#reportFailed(operation, error);
+    this.#watch.stop();
+    this.#unknown ??= { held };
+    this.#abort.abort(new LockLostError(this.key, "unreachable"));
+  }
+
+  #conclude(
+    operation: "finish" | "commit" | "release",
+    reply: HoldReply,
+    held: boolean,
+    ending: Ending | undefined,
+  ): void {
     this.#watch.stop();
     this.#host.settled(this);
+    const finishing = operation !== "release";
     // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
     const freedBefore = !reply.done && !finishing && held && (this.#unknown !== undefined || reply.retried);
-    if (!reply.done && !freedBefore) throw this.#lose(reply.reason, reply.key);
+    if (!reply.done && !freedBefore) {
+      const lost = this.#lose(reply.reason, reply.key);
+      throw reply.inDoubt ? inDoubt("commit", lost) : lost;
+    }
     this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
     // An earlier release applied though its reply was lost: too late to finish.
     if (finishing && this.#settled === "released") throw new LockLostError(this.key, "released");
-    report(
+    this.#host.report(
       this.#settled === "released"
         ? { type: "released", ...this.#about() }
-        : { type: "finished", responseStored: "result" in settlement, ...this.#about() },
+        : { type: "finished", responseStored: ending?.settlement.result !== undefined, ...this.#about() },
     );
+    // What is recognised may be what an earlier attempt wrote, with another response.
+    if (ending && reply.done && !reply.recognised) this.#host.finished?.(ending);
   }
 
+  /** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
   async #prepare({ finish, notStored }: FinishRequest): Promise<Ending> {
     this.#checkOpen();
-    if (notStored !== undefined) this.#reportNotStored(notStored);
     const { clock, store } = this.#host;
-    const record = finishedRecord({ ...this.#holding, data: this.data, leaseMs: this.#lease.ms }, finish, clock.now());
-    const stored = await placeResult(finish, record, (json) => store.storeResult(this.key, this.#hold, json, finish));
-    if (stored.error instanceof LockError) this.#reportFailed("store result", stored.error);
-    if (stored.notStored !== undefined) this.#reportNotStored(stored.notStored);
-    return { ...stored, record };
+    const { result, ...rest } = finish;
+    const record = () => finishedRecord(this.#holding, finish, this.#lease.ms, begunAt);
+    const begunAt = clock.now(); // not later than the write, so that a copy doesn't outlive the record
+    if (notStored !== undefined) this.#reportNotStored(notStored);
+    const json = result?.json;
+    if (!result || json === undefined || fitsInRecord(json, this.#holding, finish)) {
+      return { settlement: finish, record, result };
+    }
+    const companion = ++this.#companions;
+    try {
+      await store.storeResult(companionKey(this.key, this.token, companion), json, finish);
+      return { settlement: { ...rest, result: { companion } }, record, result };
+    } catch (error) {
+      if (error instanceof LockError) this.#reportFailed("store result", error);
+      this.#reportNotStored(error instanceof RangeError ? error.message : "it could not be written beside the record");
+      return { settlement: rest, record, result: undefined };
+    }
   }
 
   async #reported<T>(operation: string, request: () => Promise<T>): Promise<T> {
@@ -484,6 +548,13 @@ export class Lock implements AsyncDisposable {
   }
 }
 
+interface InFlight {
+  readonly settled: Promise<void>;
+  readonly isRenewal: boolean;
+  /** What a renewal waits for. */
+  readonly before: InFlight | undefined;
+}
+
 /** Leaves no listener behind, for a lock may be renewed for as long as its process lives. */
 const settledOrAborted = (promise: Promise<void>, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
@@ -498,5 +569,22 @@ const settledOrAborted = (promise: Promise<void>, signal: AbortSignal): Promise<
 
 /** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
 const MAX_TRANSACTION_ITEMS = 100;
+/** What conflicts of a commit leave of the lease, for a release and the caller's answer. */
+const MAX_RESERVE_MS = 500;
+
+const inDoubt = (what: string, cause?: unknown) =>
+  new LockError("LOCK_REQUEST", `${what}: it is not known whether an earlier finish, release or commit applied`, {
+    cause,
+  });
+
+/** Sent again as they were, whatever the caller does to them meanwhile. */
+const cloned = (items: readonly TransactWriteItem[]): readonly TransactWriteItem[] => {
+  try {
+    return structuredClone(items);
+  } catch (error) {
+    throw new LockOptionsError(`commit: items must be plain data: ${error}`);
+  }
+};
+
 const toPlain = (item: ConditionCheck["Key"] = {}): Record<string, string | number> =>
   Object.fromEntries(Object.entries(item).map(([name, { S, N }]) => [name, S ?? Number(N)]));

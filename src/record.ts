@@ -118,6 +118,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
     const finalStatus = item[ATTRIBUTES.finalStatus]?.S;
     const keyCount = toNumber(item[ATTRIBUTES.keyCount]);
     const fingerprint = item[ATTRIBUTES.fingerprint]?.S;
+    const companion = toNumber(item[ATTRIBUTES.result]);
     return {
       key,
       status,
@@ -125,7 +126,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
       fencingToken,
       updatedAt,
       ...(result && { result }),
-      ...(item[ATTRIBUTES.result]?.BOOL && { resultKey: companionKey(key, lease.token) }),
+      ...(companion !== undefined && { resultKey: companionKey(key, lease.token, companion) }),
       ...(fingerprint !== undefined && { fingerprint }),
       ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
       ...(execution !== undefined && { execution }),
@@ -163,32 +164,29 @@ const toHolders = (item: Item): SemaphoreHolder[] =>
     })
     .sort((a, b) => a.slot - b.slot);
 
-/** A response ready to be stored: its JSON text, or `undefined` itself, or where it is not in the record. */
-export type EncodedResult = { readonly json: string | undefined } | { readonly stored: "in companion" };
+/** A response ready to be stored: its JSON text, or `undefined` itself, or which companion has it. */
+export type EncodedResult = { readonly json: string | undefined } | { readonly companion: number };
 
-/** Names, numbers and status of an item, and some room for longer names of the key and the TTL attribute. */
-const FIXED_BYTES = 260;
+/** Names, numbers and status of an item. */
+const FIXED_BYTES = 200;
 
 /**
- * At most how many bytes of an item a record takes without its response, as DynamoDB counts them
+ * At most how many bytes an item takes whose other texts are these, as DynamoDB counts them
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
  */
-export const recordBytes = ({ key, owner, token, failure, finalStatus, data, execution, fingerprint }: LockRecord) => {
-  const json = [failure, data].map((value) => (value === undefined ? "" : JSON.stringify(value)));
-  const texts = [key, owner, token, finalStatus, execution, fingerprint, ...json];
-  return texts.reduce((sum, text = "") => sum + Buffer.byteLength(text), FIXED_BYTES);
-};
+export const itemBytes = (texts: readonly (string | undefined)[]): number =>
+  texts.reduce((sum, text = "") => sum + Buffer.byteLength(text), FIXED_BYTES);
 
-/** JSON text as a string, `undefined` as DynamoDB's NULL, true for a companion; no stored response is no attribute. */
+/** JSON text as a string, `undefined` as DynamoDB's NULL, a companion by its number; no stored response is no attribute. */
 export const encodeResult = (result: EncodedResult): AttributeValue => {
-  if ("stored" in result) return { BOOL: true };
+  if ("companion" in result) return { N: String(result.companion) };
   return result.json === undefined ? { NULL: true } : { S: result.json };
 };
 
-/** Key of the item that has a large response. By its token no two acquisitions share one. */
-export const companionKey = (key: string, token: string): string => {
-  const companion = `${key}#result#${token}`;
-  return Buffer.byteLength(companion) <= 2048 ? companion : `#result#${token}`; // a partition key has at most 2,048 bytes
+/** Key of the item that has a large response: by token and number no two finishes share one. */
+export const companionKey = (key: string, token: string, companion: number): string => {
+  const suffix = `#result#${token}${companion === 1 ? "" : `#${companion}`}`;
+  return Buffer.byteLength(key + suffix) <= 2048 ? key + suffix : suffix; // a partition key has at most 2,048 bytes
 };
 
 const decodeResult = (attribute: AttributeValue | undefined): { value: unknown } | undefined => {

@@ -12,10 +12,8 @@
  * A semaphore is the same item with status SEMAPHORE, in which each holder has a map `slot_<n>` of its own.
  */
 import type { AttributeValue, GetItemCommandInput, Update } from "@aws-sdk/client-dynamodb";
-import type { Keys } from "./key.ts";
 import {
   ATTRIBUTES,
-  companionKey,
   type EncodedResult,
   encodeResult,
   type Item,
@@ -258,7 +256,13 @@ export const renewRequest = (
 /**
  * Finishes or releases every key of a hold. One copy of the response is enough for a repeat, which reads all keys.
  */
-export const settleRequests = (layout: TableLayout, keys: Keys, hold: Hold, settlement: Settlement, now: number) => {
+export const settleRequests = (
+  layout: TableLayout,
+  keys: readonly string[],
+  hold: Hold,
+  settlement: Settlement,
+  now: number,
+) => {
   const { result: _result, ...rest } = settlement as Settlement & { result?: unknown };
   return keys.map((key, index) =>
     settleRequest(layout, key, hold, index === 0 ? settlement : (rest as Settlement), now),
@@ -294,14 +298,13 @@ export const settleRequest = (layout: TableLayout, key: string, hold: Hold, sett
 /** A response too large for the record, compressed, in an item of its own that only a replay reads. */
 export const storeResultRequest = (
   layout: TableLayout,
-  key: string,
-  { token }: Hold,
+  companion: string,
   body: Uint8Array,
   { rememberMs }: { readonly rememberMs: number },
   now: number,
 ) => ({
   TableName: layout.tableName,
-  Key: keyOf(layout, companionKey(key, token)),
+  Key: keyOf(layout, companion),
   // An update, so that no other permission is needed than for the record.
   UpdateExpression: "SET #result = :result, #ttl = :ttl",
   ExpressionAttributeNames: names(layout, "#result #ttl"),

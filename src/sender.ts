@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import {
   type CancellationReason,
   type DynamoDBClient,
@@ -5,8 +6,9 @@ import {
   TransactWriteItemsCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
-import { isConflict, isNamed, translate, wasRetried } from "./aws-errors.ts";
+import { isConflict, isNamed, isRefusal, translate, wasRetried } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
+import { type Commit, commitRequest } from "./commit.ts";
 import type { Item } from "./record.ts";
 import { type ConditionalUpdate, readRequest, type TableLayout } from "./requests.ts";
 
@@ -94,6 +96,28 @@ export class Sender {
         if (!refusals.some(({ refused }) => refused)) throw error;
         return { applied: false, refusals, retried: wasRetried(error) };
       }
+    });
+  }
+
+  /**
+   * A commit, once, and whether an attempt of it may have applied. While nothing is in doubt each is a new request, so that the
+   * time a key is remembered begins with the one that applies; in doubt it is the same, under the same ClientRequestToken.
+   */
+  async commit(commit: Commit, settlements: () => readonly ConditionalUpdate[]): Promise<void> {
+    if (!commit.inDoubt) commit.input = undefined;
+    commit.input ??= commitRequest(commit.items, settlements(), randomUUID());
+    const command = new TransactWriteItemsCommand(commit.input);
+    command.middlewareStack.add(
+      (next) => (args) =>
+        next(args).catch((error: unknown) => {
+          if (!isRefusal(error)) commit.inDoubt = true;
+          throw error;
+        }),
+      { step: "finalizeRequest", name: "middyDynamoLockCommit" }, // within the SDK's retries, which come first there
+    );
+    await this.client.send(command).catch((error: unknown) => {
+      if (!isRefusal(error)) commit.inDoubt = true;
+      throw error;
     });
   }
 

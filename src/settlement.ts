@@ -1,6 +1,6 @@
 import { anything, type Check, milliseconds, text } from "./check.ts";
 import type { Keys } from "./key.ts";
-import { type LockRecord, recordBytes } from "./record.ts";
+import { itemBytes, type LockRecord } from "./record.ts";
 import type { Settlement } from "./requests.ts";
 import { encodeData, type StorableResult, toFailure, toStorable } from "./result.ts";
 
@@ -13,12 +13,12 @@ export interface CommitOptions extends ReleaseOptions {
   /** The response that repeats get. Left out: none is stored. `undefined` is stored as such. */
   readonly result?: unknown;
   /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
-  readonly status?: string;
+  readonly status?: string | undefined;
   /**
    * How long repeats are blocked, in ms.
    * @default 3_600_000, or the client's
    */
-  readonly rememberMs?: number;
+  readonly rememberMs?: number | undefined;
 }
 
 export interface FinishOptions extends CommitOptions {
@@ -39,22 +39,12 @@ export const finishChecks: Record<string, Check> = { ...commitChecks, error: any
 
 export type Finish = Extract<Settlement, { status: "FINISHED" }>;
 /** With the whole response in it. */
-type WholeFinish = Omit<Finish, "result"> & { readonly result?: StorableResult };
+export type WholeFinish = Omit<Finish, "result"> & { readonly result?: StorableResult };
 
 /** What a finish is to write, and why its response can't be stored, if so. */
 export interface FinishRequest {
   readonly finish: WholeFinish;
   readonly notStored?: string;
-}
-
-/** How a key was finished. */
-export interface Ending {
-  /** As written. */
-  readonly settlement: Finish;
-  /** The record that this leaves, without the response; `expiresAt` is not later than the stored one. */
-  readonly record: LockRecord;
-  /** The response, wherever it is stored. */
-  readonly result: StorableResult | undefined;
 }
 
 export const toFinish = (options: FinishOptions, defaultRememberMs: number): FinishRequest => {
@@ -66,45 +56,34 @@ export const toFinish = (options: FinishOptions, defaultRememberMs: number): Fin
   return "reason" in result ? { finish, notStored: result.reason } : { finish: { ...finish, result } };
 };
 
-/** A write costs one unit per kB, also a refused one (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html). */
-const WRITE_UNIT_BYTES = 1024;
-
-/** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
-export const placeResult = async (
-  { result, ...finish }: WholeFinish,
-  record: LockRecord,
-  storeBeside: (json: string) => Promise<void>,
-): Promise<Omit<Ending, "record"> & { readonly notStored?: string; readonly error?: unknown }> => {
-  if (!result) return { settlement: finish, result };
-  const { json } = result;
-  const units = (bytes: number) => Math.ceil(bytes / WRITE_UNIT_BYTES);
-  const bytes = recordBytes(record);
-  if (json === undefined || units(bytes + Buffer.byteLength(json)) === units(bytes)) {
-    return { settlement: { ...finish, result }, result };
-  }
-  try {
-    await storeBeside(json);
-    return { settlement: { ...finish, result: { stored: "in companion" } }, result };
-  } catch (error) {
-    const notStored = error instanceof RangeError ? error.message : "it could not be written beside the record";
-    return { settlement: finish, result: undefined, notStored, error };
-  }
-};
-
 /** Of an acquisition, as the record has it. */
-interface Held extends Pick<LockRecord, "owner" | "token" | "fencingToken" | "acquiredAt" | "leaseMs" | "data"> {
+export interface Held extends Pick<LockRecord, "owner" | "token" | "fencingToken" | "acquiredAt"> {
   readonly keys: Keys;
   readonly fingerprint: string | undefined;
   readonly execution: string | undefined;
+  /** JSON of the application's data. */
+  readonly dataJson: string | undefined;
+  /** Of what the record has beside: names that the table gives, and the sort key. */
+  readonly layoutBytes: number;
 }
 
+/** A write costs one unit per kB, also a refused one (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html). */
+const WRITE_UNIT_BYTES = 1024;
+
+/** Whether a response can stand in the record without costing a write unit more. */
+export const fitsInRecord = (json: string, held: Held, { failure, finalStatus, data }: WholeFinish): boolean => {
+  const { keys, owner, token, execution, fingerprint, dataJson, layoutBytes } = held;
+  const failureJson = failure && JSON.stringify(failure);
+  const texts = [keys[0], owner, token, execution, fingerprint, data ?? dataJson, failureJson, finalStatus];
+  const bytes = itemBytes(texts) + layoutBytes;
+  const units = (size: number) => Math.ceil(size / WRITE_UNIT_BYTES);
+  return units(bytes + Buffer.byteLength(json)) === units(bytes);
+};
+
 /** The record as a finish leaves it, without the response. */
-export const finishedRecord = (
-  held: Held,
-  { rememberMs, failure, finalStatus, data }: WholeFinish,
-  now: number,
-): LockRecord => {
-  const { keys, owner, token, fencingToken, acquiredAt, leaseMs, fingerprint, execution } = held;
+export const finishedRecord = (held: Held, finish: WholeFinish, leaseMs: number, now: number): LockRecord => {
+  const { keys, owner, token, fencingToken, acquiredAt, fingerprint, execution } = held;
+  const { rememberMs, failure, finalStatus, data = held.dataJson } = finish;
   return {
     key: keys[0],
     status: "FINISHED",
@@ -115,7 +94,7 @@ export const finishedRecord = (
     expiresAt: now + rememberMs,
     acquiredAt,
     updatedAt: now,
-    data: data === undefined ? held.data : JSON.parse(data),
+    ...(data !== undefined && { data: JSON.parse(data) as unknown }),
     ...(failure && { failure }),
     ...(finalStatus !== undefined && { finalStatus }),
     ...(fingerprint !== undefined && { fingerprint }),

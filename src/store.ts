@@ -1,13 +1,9 @@
-import { randomUUID } from "node:crypto";
 import {
   BatchGetItemCommand,
   type ConditionCheck,
   DeleteItemCommand,
   type DynamoDBClient,
   ScanCommand,
-  type TransactWriteItem,
-  TransactWriteItemsCommand,
-  type TransactWriteItemsCommandInput,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import {
@@ -18,10 +14,10 @@ import {
   type ScanPage,
   scanRequest,
 } from "./admin-requests.ts";
-import { isConflict, isNamed, isTransient, wasRetried } from "./aws-errors.ts";
+import { isNamed } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
-import { commitRequest, conditionRequest } from "./commit.ts";
-import { LockTableError } from "./errors.ts";
+import { type Commit, conditionRequest } from "./commit.ts";
+import { LockError, LockLostError, LockTableError } from "./errors.ts";
 import type { Keys } from "./key.ts";
 import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
@@ -65,11 +61,18 @@ export type AcquireReply = Acquired | Refused;
 
 /** `done`: the record is as asked for, with our token. Otherwise it is not ours any more, and nothing was written. */
 export type HoldReply =
-  | { readonly done: true; readonly status: "IN_PROGRESS" | "FINISHED" | "RELEASED" }
+  | {
+      readonly done: true;
+      readonly status: "IN_PROGRESS" | "FINISHED" | "RELEASED";
+      /** Found so: by this write, or by one before it. */
+      readonly recognised?: boolean;
+    }
   | {
       readonly done: false;
       readonly key: string;
       readonly reason: "stolen" | "expired";
+      /** An earlier attempt may have applied, and been overwritten since. */
+      readonly inDoubt?: boolean;
       /** The SDK sent it more than once, so an earlier attempt may have applied. */
       readonly retried: boolean;
     };
@@ -88,19 +91,17 @@ export interface Store {
   acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply>;
   renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply>;
   settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply>;
-  /** The application's items and the settlement in one transaction, to be sent until its fate is known. */
-  toCommit(items: readonly TransactWriteItem[], keys: Keys, hold: Hold, settlement: Settlement): Commit;
   /**
-   * Sends it once. What is the application's to know is thrown as it came: its own conditions, a conflict; a `LockError`
-   * only where it is not known whether it applied.
+   * Sends the application's items and the settlement in one transaction, once. What is certain is thrown as it came: the
+   * application's own conditions, a conflict. While an attempt is in doubt, everything is a `LockError` LOCK_REQUEST.
    */
-  commit(commit: Commit): Promise<HoldReply>;
+  commit(commit: Commit<{ readonly settlement: Settlement }>, keys: readonly string[], hold: Hold): Promise<HoldReply>;
   /** That the key is held, for a transaction of the application's own. */
   condition(key: string, hold: Hold): ConditionCheck;
-  /** Puts a response that is too large for the record beside it. Throws a `LockError` if it is larger than an item. */
-  storeResult(key: string, hold: Hold, json: string, window: { readonly rememberMs: number }): Promise<void>;
-  /** The response beside the record. */
-  readResult(record: LockRecord): Promise<unknown>;
+  /** Puts a response that is too large for the record beside it, under this key. Throws a `RangeError` if it is larger than an item. */
+  storeResult(companion: string, json: string, window: { readonly rememberMs: number }): Promise<void>;
+  /** The response beside the record, in a box; `undefined` if it is gone. */
+  readResult(record: LockRecord): Promise<{ readonly value: unknown } | undefined>;
   read(key: string, options?: { consistent?: boolean }): Promise<LockRecord | undefined>;
   /** Records, strongly consistent, and the keys that DynamoDB left unread. Of at most 100 keys, none twice. */
   readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }>;
@@ -110,14 +111,6 @@ export interface Store {
   remove(seen: LockRecord): Promise<boolean>;
   /** Frees the key, unless another acquisition or status than the seen one is there: then `record` says which. */
   forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply>;
-}
-
-export interface Commit {
-  readonly keys: readonly string[];
-  readonly hold: Hold;
-  readonly input: TransactWriteItemsCommandInput;
-  /** How often it was sent. */
-  attempts: number;
 }
 
 export type ForceReleaseReply =
@@ -183,33 +176,29 @@ export class DynamoStore implements Store {
     return reply;
   }
 
-  toCommit(items: readonly TransactWriteItem[], keys: Keys, hold: Hold, settlement: Settlement): Commit {
-    const settlements = settleRequests(this.#layout, keys, hold, settlement, this.#clock.now());
-    return { keys, hold, input: commitRequest(items, settlements, randomUUID()), attempts: 0 };
-  }
-
-  async commit(commit: Commit): Promise<HoldReply> {
-    const { keys, hold, input } = commit;
-    commit.attempts++;
+  async commit(commit: Commit<{ readonly settlement: Settlement }>, keys: readonly string[], hold: Hold) {
+    const { settlement } = commit.ending;
+    const settlements = () => settleRequests(this.#layout, keys, hold, settlement, this.#clock.now());
     try {
-      await this.#sender.client.send(new TransactWriteItemsCommand(input));
-      return { done: true, status: "FINISHED" };
+      await this.#sender.commit(commit, settlements);
+      return { done: true, status: "FINISHED" } as const;
     } catch (error) {
-      const retried = commit.attempts > 1 || wasRetried(error);
+      const { inDoubt } = commit;
       const refusals = toRefusals(error);
       const ours = refusals.slice(refusals.length - keys.length);
-      const reply = this.#transactionReply(keys, hold, { refusals: ours, retried });
+      const reply = this.#transactionReply(keys, hold, { refusals: ours, retried: inDoubt });
+      if (reply && !reply.done) return { ...reply, inDoubt };
+      // FINISHED, but not by this commit.
+      if (reply && !inDoubt && reply.status === "FINISHED") throw new LockLostError(keys[0] as string, "released");
       if (reply) return reply;
+      if (!inDoubt) throw error;
       // An earlier attempt may have applied, and made the application's own conditions fail.
       const [key] = keys;
-      if (key !== undefined && retried && refusals.some(({ refused }) => refused)) {
-        const found = this.#holdReply(key, hold, await this.#sender.read(key), retried, undefined);
+      if (key !== undefined && refusals.some(({ refused }) => refused)) {
+        const found = this.#holdReply(key, hold, await this.#sender.read(key), true, undefined);
         if (found.done) return found;
       }
-      const translated = await this.#sender.translate("TransactWriteItems", error);
-      const unknown =
-        isTransient(translated) && (!isConflict(error) || isNamed(error, "TransactionInProgressException"));
-      throw unknown ? translated : error;
+      throw new LockError("LOCK_REQUEST", `It is not known whether the commit applied: ${error}`, { cause: error });
     }
   }
 
@@ -217,19 +206,20 @@ export class DynamoStore implements Store {
     return conditionRequest(this.#layout, key, hold);
   }
 
-  async storeResult(key: string, hold: Hold, json: string, window: { readonly rememberMs: number }): Promise<void> {
+  async storeResult(companion: string, json: string, window: { readonly rememberMs: number }): Promise<void> {
     const body = await compress(json);
-    const request = storeResultRequest(this.#layout, key, hold, body, window, this.#clock.now());
+    const request = storeResultRequest(this.#layout, companion, body, window, this.#clock.now());
     await this.#sender.send("UpdateItem", (client) => client.send(new UpdateItemCommand(request)));
   }
 
-  async readResult({ key, resultKey = key }: LockRecord): Promise<unknown> {
-    const body = (await this.#sender.read(resultKey))?.[ATTRIBUTES.result]?.B;
-    if (body) return JSON.parse(await decompress(body));
-    throw new LockTableError(
-      `Table ${this.#layout.tableName} has no item ${JSON.stringify(resultKey)} any more, which had the stored response ` +
-        `of key ${JSON.stringify(key)}: something else deletes in this table`,
-    );
+  async readResult({ key, resultKey }: LockRecord): Promise<{ readonly value: unknown } | undefined> {
+    const body = resultKey === undefined ? undefined : (await this.#sender.read(resultKey))?.[ATTRIBUTES.result]?.B;
+    if (!body) return undefined;
+    try {
+      return { value: JSON.parse(await decompress(body)) as unknown };
+    } catch (cause) {
+      throw this.#foreign(key, { cause });
+    }
   }
 
   async read(key: string, { consistent = true } = {}): Promise<LockRecord | undefined> {
@@ -330,18 +320,24 @@ export class DynamoStore implements Store {
     const at = hold.slot === undefined ? item : item?.[slotAttribute(hold.slot)]?.M;
     const status = at?.[ATTRIBUTES.status]?.S;
     const ours = at?.[ATTRIBUTES.token]?.S === hold.token;
-    if (ours && end === undefined && (status === "FINISHED" || status === "RELEASED")) return { done: true, status };
+    if (ours && end === undefined && (status === "FINISHED" || status === "RELEASED"))
+      return { done: true, status, recognised: true };
     if (ours && status === "IN_PROGRESS" && Number(at?.[ATTRIBUTES.expiresAt]?.N) === end)
-      return { done: true, status };
+      return { done: true, status, recognised: true };
     return { done: false, key, reason: item ? "stolen" : "expired", retried };
   }
 
   #parse(item: Item | undefined, key: string): LockRecord {
     const record = item && itemToRecord(item, this.#layout.keyAttribute);
     if (record) return record;
-    throw new LockTableError(
+    throw this.#foreign(key);
+  }
+
+  #foreign(key: string, options?: ErrorOptions) {
+    return new LockTableError(
       `Table ${this.#layout.tableName} has an item under key ${JSON.stringify(key)} that is no lock record: ` +
         "something else writes to this table. Use a table of their own for locks, or another namespace. Nothing was written",
+      options,
     );
   }
 }

@@ -152,6 +152,23 @@ describe.each(ways)("$name", ({ wrap }) => {
     expect(lines()).toEqual([{ LockHeld: 1 }]);
   });
 
+  it("a key that comes with another payload", async () => {
+    const { day, metrics } = setUp();
+    const options = { ...day.options, fingerprint: ({ region }: ReportEvent) => region };
+    const invoke = wrap(async () => "report", options, metrics);
+    await invoke({ ...day.event, region: "north" });
+    await expect(invoke({ ...day.event, region: "south" })).rejects.toThrow("payload");
+    expect(lines()).toEqual([ran, { LockPayloadMismatch: 1 }]);
+  });
+
+  it("a run that finishes by a commit", async () => {
+    const { day, metrics } = setUp();
+    const Item = { lock_id: { S: `effect of ${day.key}` } };
+    const handler: Handler = (_event, { lock }) => lock.commit([{ Put: { TableName: table.tableName, Item } }]);
+    await wrap(handler, day.options, metrics)(day.event);
+    expect(lines()).toEqual([ran]);
+  });
+
   it("a run that fails releases", async () => {
     const { day, metrics } = setUp();
     await expect(wrap(failing(), day.options, metrics)(day.event)).rejects.toThrow("no paper");

@@ -51,8 +51,10 @@ export interface Simulation {
 
 /** A message that failed, or whose process is gone, comes again after this long. */
 const REDELIVERY_MS = 100;
-/** As many of these a transfer at most must be enough, unless it never ends. */
-const PATIENCE_LEASES = 20;
+/** A transfer that takes longer never ends. */
+const PATIENCE_MS = 60_000;
+/** How often a fault is planned for a transfer: on a busy machine a lease can be over before the process comes to the point. */
+const PLANNED_DELIVERIES = 10;
 /** By chance: deliveries of one message at the same time, and in all those that something may happen to. */
 const REPEATS = 3;
 
@@ -136,13 +138,13 @@ interface Circumstances {
 class Message {
   acknowledged = false;
   overtime = false;
-  struck = true;
+  struck = false;
   readonly #circumstances: Circumstances;
   readonly #patience: number;
 
   constructor(circumstances: Circumstances) {
     this.#circumstances = circumstances;
-    this.#patience = performance.now() + PATIENCE_LEASES * circumstances.leaseMs;
+    this.#patience = performance.now() + PATIENCE_MS;
   }
 
   /** Delivers it to a process that something happens to. What has stopped, or is late, goes on after `hold`. */
@@ -150,7 +152,7 @@ class Message {
     const { workers, variant, transfer, leaseMs } = this.#circumstances;
     const delivery = await workers.deliver(variant, transfer, plan);
     const struck = await delivery.struck;
-    if (plan && !struck) this.struck = false;
+    if (plan) this.struck = struck;
     if (struck) await hold();
     await delivery.resume();
     const { type, ms = 0 } = await delivery.ended;
@@ -177,7 +179,11 @@ class Message {
 /** A fault strikes; another process gets the message until it has done it; then what was held up goes on. */
 const tellPlanned = async (circumstances: Circumstances, plan: Plan): Promise<Story> => {
   const message = new Message(circumstances);
-  await message.deliver(plan, () => message.deliverUntilDone());
+  for (let n = 1; n <= PLANNED_DELIVERIES; n++) {
+    await message.deliver(plan, () => message.deliverUntilDone());
+    if (message.struck || message.acknowledged) break;
+    await sleep(REDELIVERY_MS);
+  }
   if (!message.acknowledged) await message.deliverUntilDone();
   await message.deliverUntilDone(); // a repeat, when all is over
   return message.story(plan);

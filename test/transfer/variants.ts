@@ -1,4 +1,4 @@
-/** The same transfer, protected in three ways. Each is what its documentation shows. */
+/** The same transfer, protected in four ways. Each is what its documentation shows. */
 import { IdempotencyConfig, makeIdempotent } from "@aws-lambda-powertools/idempotency";
 import { DynamoDBPersistenceLayer } from "@aws-lambda-powertools/idempotency/dynamodb";
 import { CreateTableCommand, type DynamoDBClient, TransactWriteItemsCommand } from "@aws-sdk/client-dynamodb";
@@ -30,7 +30,7 @@ const CLOCK_SKEW_MS = 20;
 
 /** The effect and the end of the lock are one request: there is no finish of its own. */
 const commit: Variant = {
-  title: "`lock.commit`",
+  title: "`withLock` and `commit`",
   points: POINTS.filter((point) => point !== "within finish"),
   createTable: (client, tableName) => createLockTable(client, { tableName }),
   handler: ({ client, tableName, bank, at }) =>
@@ -43,6 +43,25 @@ const commit: Variant = {
         await context.lock.commit(moves, { result });
         await at("after the effect");
         return result;
+      },
+      { key: ({ id }) => id, client, tableName, clockSkewMs: CLOCK_SKEW_MS },
+    ),
+};
+
+/** The middleware as it is without `commit`: it finishes the key after the handler. */
+const finish: Variant = {
+  title: "`withLock` alone",
+  points: POINTS,
+  createTable: (client, tableName) => createLockTable(client, { tableName }),
+  handler: ({ client, tableName, bank, at }) =>
+    withLock(
+      async (transfer: Transfer, context) => {
+        await at("after acquire");
+        const TransactItems = movesOf(bank, transfer);
+        await at("before the effect");
+        await client.send(new TransactWriteItemsCommand({ TransactItems }), { abortSignal: context.lock.signal });
+        await at("after the effect");
+        return { transferred: transfer.amount };
       },
       { key: ({ id }) => id, client, tableName, clockSkewMs: CLOCK_SKEW_MS },
     ),
@@ -80,7 +99,7 @@ const powertools: Variant = {
 
 /** A lock does not remember what is done: the handler looks into the ledger itself, under the lock. */
 const plainLock: Variant = {
-  title: "plain lock",
+  title: "plain lock, and a look into the ledger",
   points: POINTS,
   createTable: (client, tableName) => createLockTable(client, { tableName }),
   handler({ client, tableName, bank, at }) {
@@ -104,7 +123,7 @@ const plainLock: Variant = {
   },
 };
 
-export const variants = { commit, powertools, plainLock } as const satisfies Record<string, Variant>;
+export const variants = { commit, powertools, finish, plainLock } as const satisfies Record<string, Variant>;
 export type VariantName = keyof typeof variants;
 export const VARIANTS = Object.keys(variants) as VariantName[];
 

@@ -101,7 +101,12 @@ export class Workers {
 
   constructor(premises: Premises) {
     this.#premises = premises;
-    this.#release = killWithParent({ kill: () => [...this.#all].every((worker) => worker.kill()) });
+    this.#release = killWithParent({
+      kill: () => {
+        for (const worker of this.#all) worker.kill();
+        return true;
+      },
+    });
   }
 
   async deliver(variant: VariantName, transfer: Transfer, plan?: Plan): Promise<Delivery> {
