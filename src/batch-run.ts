@@ -22,8 +22,7 @@ import { Patience } from "./patience.ts";
 const RESPONSE_RESERVE_MS = 50;
 
 /** Checks the options, and gives what takes the locks of a batch. */
-export const createBatchGuard = (options: DynamoLockBatchOptions) => {
-  const caller = "dynamoLockBatch";
+export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
   checkOptions(caller, options, dynamoLockBatchChecks);
   checkCommon(caller, options, "the record");
   const { locks, disabled } = locksOf(options);

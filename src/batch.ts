@@ -42,7 +42,7 @@ export function dynamoLockBatch<TRecord = any>(
   options: DynamoLockBatchOptions<TRecord>,
 ): DynamoLockMiddleware<EventOf<TRecord>, Context & MaybeLocksContext<TRecord>>;
 export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMiddleware<object, Context> {
-  const begin = createBatchGuard(options);
+  const begin = createBatchGuard("dynamoLockBatch", options);
   const timeoutEarlyMs = options.timeoutEarlyMs ?? DEFAULT_TIMEOUT_EARLY_MS;
   const self = Symbol("dynamoLockBatch");
   type Hook = DynamoLockMiddleware<object, Context>["before"];

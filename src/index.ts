@@ -54,3 +54,4 @@ export type { Backoff } from "./wait.ts";
 export type { WaitUntilFinishedOptions } from "./wait-until-finished.ts";
 export type { WarmUp } from "./warm-up.ts";
 export { withLock } from "./with-lock.ts";
+export { withLockBatch } from "./with-lock-batch.ts";

@@ -59,6 +59,16 @@ describe("the examples of batches", () => {
     expect(Item?.cents).toEqual({ N: "157" });
   });
 
+  it("with-lock-batch: the same around a plain handler", async () => {
+    const handler = await load("with-lock-batch");
+    const event = { Records: ["o1", "o2"].map((orderId) => message(orderId, { orderId })) };
+    domain.shipOrder.mockClear();
+    domain.shipOrder.mockRejectedValueOnce(new Error("busy"));
+    expect(await handler(event)).toEqual(failures("o1"));
+    expect(await handler(event)).toEqual(failures());
+    expect(domain.shipOrder).toHaveBeenCalledTimes(3);
+  });
+
   it("fifo: a group stops at its first failure, and goes on from there", async () => {
     const handler = await load("fifo");
     const movements = ["r1", "r2", "r3"].map((movementId) => message(movementId, { movementId }, "red"));

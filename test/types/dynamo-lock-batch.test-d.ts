@@ -13,7 +13,7 @@ import type {
   SQSRecord,
 } from "aws-lambda";
 import middy6 from "middy-core-6";
-import { type BatchLocks, type BatchResponse, dynamoLockBatch, type Lock } from "../../src/index.ts";
+import { type BatchLocks, type BatchResponse, dynamoLockBatch, type Lock, withLockBatch } from "../../src/index.ts";
 import { type Equal, expectTrue } from "./expect.ts";
 
 const ship = async (_record: SQSRecord): Promise<void> => {};
@@ -126,3 +126,23 @@ export const otherEvent = middy7()
   .use(dynamoLockBatch(byBody))
   // @ts-expect-error: the records are messages
   .handler(async (event: KinesisStreamEvent) => event.Records.length);
+
+// Without Middy.
+
+export const plain: (event: SQSEvent, context: Context) => Promise<BatchResponse> = withLockBatch(
+  async (event: SQSEvent, context) => {
+    expectTrue<Equal<typeof context.locks, BatchLocks<SQSRecord>>>();
+    return Promise.allSettled(event.Records.map(ship));
+  },
+  { key: (record) => record.body, fingerprint: (record) => record.messageId },
+);
+export const plainMissing = withLockBatch(
+  async (event: KinesisStreamEvent, context) => {
+    const [record] = event.Records;
+    const lock = record && context.locks.get(record);
+    expectTrue<Equal<typeof lock, Lock | undefined>>();
+  },
+  { key: (record) => record.kinesis.partitionKey, onMissingKey: "run" },
+);
+// @ts-expect-error: the key is the record's, not the event's
+withLockBatch(async (_event: SQSEvent) => {}, { key: (record) => record.Records });

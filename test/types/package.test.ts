@@ -131,6 +131,7 @@ it("can be imported, also where Middy is not installed", async () => {
     "purgeLocks",
     "releaseAllLocks",
     "withLock",
+    "withLockBatch",
   ]);
 });
 

@@ -21,7 +21,7 @@ const LAYERS = [
   ["batch-options", "locks-of"],
   ["batch-acquire", "invocation"],
   ["batch-run"],
-  ["batch", "middleware", "with-lock"],
+  ["batch", "middleware", "with-lock", "with-lock-batch"],
   ["index"],
 ];
 /** Only these load code of the AWS SDK; the others know its types at most. */

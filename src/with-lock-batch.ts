@@ -1,0 +1,53 @@
+import type { Context } from "aws-lambda";
+import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
+import type { BatchResponse } from "./batch-outcome.ts";
+import { createBatchGuard } from "./batch-run.ts";
+import { isStream, refuseStreaming } from "./invocation.ts";
+
+type EventOf<TRecord> = { Records: TRecord[] };
+
+/**
+ * `dynamoLockBatch` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
+ * handler has ended: prefer it where other middlewares answer early, for such an answer acknowledges what another run holds.
+ *
+ * @example
+ * export const handler = withLockBatch(
+ *   async (event: SQSEvent) => Promise.allSettled(event.Records.map(ship)),
+ *   { key: (record) => JSON.parse(record.body).orderId },
+ * );
+ *
+ * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
+ * be retried.
+ */
+export function withLockBatch<TRecord, TContext extends object = Context>(
+  handler: (event: EventOf<TRecord>, context: TContext & LocksContext<TRecord>) => unknown,
+  options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
+): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
+export function withLockBatch<TRecord, TContext extends object = Context>(
+  handler: (event: EventOf<TRecord>, context: TContext & MaybeLocksContext<TRecord>) => unknown,
+  options: DynamoLockBatchOptions<TRecord>,
+): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
+export function withLockBatch<TRecord>(
+  handler: (event: EventOf<TRecord>, context: Context & LocksContext<TRecord>) => unknown,
+  options: DynamoLockBatchOptions<TRecord>,
+): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
+  const begin = createBatchGuard("withLockBatch", options);
+  return async (event, context) => {
+    if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
+    const run = await begin(event, context);
+    if (run.records.length === 0) return run.settle(undefined);
+    let response: unknown;
+    try {
+      const records = [...run.records] as TRecord[];
+      response = await handler({ ...event, Records: records }, context as Context & LocksContext<TRecord>);
+    } catch (error) {
+      await run.fail();
+      throw error;
+    }
+    if (isStream(response)) {
+      run.abandon("streaming");
+      throw refuseStreaming();
+    }
+    return run.settle(response);
+  };
+}
