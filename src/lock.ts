@@ -7,6 +7,7 @@ import { LockError, LockLostError, type LockLostReason, LockOptionsError } from 
 import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
+import { Lease } from "./lease.ts";
 import { companionKey, type LockRecord } from "./record.ts";
 import type { Hold, Settlement } from "./requests.ts";
 import { encodeData, type StorableResult } from "./result.ts";
@@ -25,6 +26,7 @@ import {
   toFinish,
 } from "./settlement.ts";
 import type { HoldReply, Store } from "./store.ts";
+import { WriteQueue } from "./write-queue.ts";
 
 /**
  * `held`: ours. `expired`: the lease is over, and nobody is known to have taken the key. `lost`: a write found another
@@ -98,11 +100,10 @@ export class Lock implements AsyncDisposable {
   readonly #holding: Holding;
   readonly #abort = new AbortController();
   readonly #watch: LeaseWatch;
-  /** The lease as this holder counts it: from before the write that began or prolonged it, on both clocks. */
-  #lease: { readonly ms: number; readonly since: number; readonly expiresAt: number };
+  readonly #lease: Lease;
+  readonly #writes = new WriteQueue(this.#abort.signal);
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
-  #inFlight: InFlight | undefined;
   #holds = 1;
   /** How many were asked to finish, commit or release: nobody may re-enter. */
   #settling = 0;
@@ -112,8 +113,6 @@ export class Lock implements AsyncDisposable {
   #commit: Commit<Ending> | undefined;
   /** How many responses were put beside the record. */
   #companions = 0;
-  /** First and last end of the lease that the record may have: they differ after a renewal whose fate is unknown. */
-  #ends: readonly number[];
 
   /** @internal */
   constructor(holding: Holding, host: LockHost) {
@@ -128,8 +127,7 @@ export class Lock implements AsyncDisposable {
     this.#hold = { token: holding.token, slot: holding.slot };
     this.#holding = holding;
     const { acquiredAt, expiresAt, startedAt, onExpiring } = holding;
-    this.#lease = { ms: expiresAt - acquiredAt, since: startedAt, expiresAt };
-    this.#ends = [expiresAt];
+    this.#lease = new Lease(host.clock, { ms: expiresAt - acquiredAt, since: startedAt, expiresAt });
     this.#watch = new LeaseWatch(
       {
         clock: host.clock,
@@ -154,9 +152,7 @@ export class Lock implements AsyncDisposable {
 
   /** Until the lease ends, in ms, never negative; by the wall or the monotonic clock, whichever is first: a freeze may stop either. */
   get remainingMs(): number {
-    const { ms, since, expiresAt } = this.#lease;
-    const { clock } = this.#host;
-    return Math.max(0, Math.floor(Math.min(expiresAt - clock.now(), ms - (clock.monotonic() - since))));
+    return this.#lease.remainingMs;
   }
 
   /** Since the acquisition began, in ms. */
@@ -202,7 +198,7 @@ export class Lock implements AsyncDisposable {
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
     const request = toFinish(options, this.#host.rememberMs);
     await this.#untilSettled(() =>
-      this.#serialize(async () => {
+      this.#writes.run(async () => {
         if (this.#settled === "finished") return;
         const ending = await this.#prepare(request);
         this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
@@ -256,7 +252,7 @@ export class Lock implements AsyncDisposable {
     let commit: Commit<Ending> | undefined;
     // One write at a time, so that the lease is renewed between two attempts.
     const attempt = () =>
-      this.#serialize(async () => {
+      this.#writes.run(async () => {
         commit ??= await this.#begin(own, request);
         await this.#attempt(commit);
       });
@@ -307,7 +303,7 @@ export class Lock implements AsyncDisposable {
       return;
     }
     await this.#untilSettled(() =>
-      this.#serialize(async () => {
+      this.#writes.run(async () => {
         if (this.#settled === "finished" || this.#settled === "released") return;
         await this.#settle("release", { status: "RELEASED", data });
       }),
@@ -355,57 +351,27 @@ export class Lock implements AsyncDisposable {
     }
   }
 
-  /**
-   * Writes are one at a time: a release that follows a renewal or a finish in flight sees how that one ended. Once the
-   * lease is over, nothing waits any more for a renewal that may hang.
-   */
-  #serialize<T>(work: () => Promise<T>, isRenewal = false): Promise<T> {
-    const before = this.#inFlight;
-    const next = before ? this.#turnAfter(before).then(work) : work();
-    const settled = next
-      .catch(() => {})
-      .then(() => {
-        if (this.#inFlight === inFlight) this.#inFlight = undefined;
-      });
-    const inFlight: InFlight = { settled, isRenewal, before: isRenewal ? before : undefined };
-    this.#inFlight = inFlight;
-    return next;
-  }
-
-  /** Who passes a renewal still waits for what that was waiting for. */
-  async #turnAfter({ settled, isRenewal, before }: InFlight): Promise<void> {
-    if (!isRenewal) return settled;
-    await settledOrAborted(settled, this.signal);
-    if (before) await this.#turnAfter(before);
-  }
-
   #renew(ms: number): Promise<void> {
-    return this.#serialize(async () => {
+    const renew = async () => {
       if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
       if (this.#isOver) throw this.#lose("expired");
       if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
-      const { clock, store, report } = this.#host;
-      const lease = { ms, since: clock.monotonic(), expiresAt: clock.now() + ms };
-      const ends = this.#ends;
-      const isShorter = lease.since + ms < this.#lease.since + this.#lease.ms;
-      // Another end than before, also when the wall clock stands still or was set back: watchers must see the renewal.
-      if (!isShorter) lease.expiresAt = Math.max(lease.expiresAt, ...ends.map((end) => end + 1));
-      this.#ends = [Math.min(...ends, lease.expiresAt), Math.max(...ends, lease.expiresAt)];
-      // A shorter lease holds for us from now on, whether or not we hear that it was written.
-      if (isShorter) this.#takeLease(lease);
-      const reply = await this.#reported("renew", () => store.renew(this.keys, this.#hold, lease, ends));
+      const renewal = this.#lease.renewal(ms);
+      if (renewal.isShorter) this.#watch.renewed();
+      const { store, report } = this.#host;
+      const reply = await store.renew(this.keys, this.#hold, renewal, renewal.knownEnds).catch((error: unknown) => {
+        this.#reportFailed("renew", error);
+        throw error;
+      });
       if (!reply.done) throw this.#lose(reply.reason, reply.key);
-      this.#ends = [lease.expiresAt];
+      this.#lease.written(renewal);
       // The reply came after the end of the lease that it was to prolong.
       if (this.#isOver) throw this.#lose("expired");
-      this.#takeLease(lease);
+      this.#lease.take(renewal);
+      this.#watch.renewed();
       report({ type: "renewed", expiresAt: this.expiresAt, ...this.#about() });
-    }, true);
-  }
-
-  #takeLease(lease: { readonly ms: number; readonly since: number; readonly expiresAt: number }): void {
-    this.#lease = lease;
-    this.#watch.renewed();
+    };
+    return this.#writes.run(renew, { isRenewal: true });
   }
 
   #checkOpen(): void {
@@ -431,7 +397,7 @@ export class Lock implements AsyncDisposable {
     return again;
   }
 
-  /** Only for the next in `#serialize`: whatever was written since the attempt before has to be looked at. */
+  /** In its turn: whatever was written since the attempt before has to be looked at. */
   async #attempt(commit: Commit<Ending>): Promise<void> {
     if (this.#settled === "finished" && this.#commit === commit) return; // a release has found that it had applied
     if (this.#commit !== commit && (this.#unknown || this.#commit?.inDoubt)) throw inDoubt("commit");
@@ -505,15 +471,6 @@ export class Lock implements AsyncDisposable {
     }
   }
 
-  async #reported<T>(operation: string, request: () => Promise<T>): Promise<T> {
-    try {
-      return await request();
-    } catch (error) {
-      this.#reportFailed(operation, error);
-      throw error;
-    }
-  }
-
   /**
    * By time, or with proof: the key that a write found in other hands. What is lost by time may still be finished, if
    * nobody took the key meanwhile; what is proven lost may not.
@@ -547,25 +504,6 @@ export class Lock implements AsyncDisposable {
     return { key, owner, token, fencingToken, elapsedMs };
   }
 }
-
-interface InFlight {
-  readonly settled: Promise<void>;
-  readonly isRenewal: boolean;
-  /** What a renewal waits for. */
-  readonly before: InFlight | undefined;
-}
-
-/** Leaves no listener behind, for a lock may be renewed for as long as its process lives. */
-const settledOrAborted = (promise: Promise<void>, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const done = () => {
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-    void promise.then(done);
-  });
 
 /** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
 const MAX_TRANSACTION_ITEMS = 100;

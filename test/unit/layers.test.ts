@@ -3,9 +3,20 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["batch-order", "clock", "parallel", "record"],
+  ["batch-order", "clock", "parallel", "record", "write-queue"],
   ["errors"],
-  ["batch-outcome", "batch-source", "check", "dynamodb-client", "events", "heartbeat", "key", "patience", "wait"],
+  [
+    "batch-outcome",
+    "batch-source",
+    "check",
+    "dynamodb-client",
+    "events",
+    "heartbeat",
+    "key",
+    "lease",
+    "patience",
+    "wait",
+  ],
   ["clean-up", "describe", "requests", "result"],
   ["admin-requests", "fingerprint", "finished-cache", "middy-request", "semaphore-requests", "settlement"],
   ["aws-errors"],
