@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
+import { isInDoubt } from "./aws-errors.ts";
 import { checkOptions, milliseconds } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, sendCommit } from "./commit.ts";
@@ -107,8 +108,10 @@ export class Lock implements AsyncDisposable {
   #holds = 1;
   /** How many were asked to finish, commit or release: nobody may re-enter. */
   #settling = 0;
-  /** A write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
-  #unknown: { readonly held: boolean } | undefined;
+  /** The first write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
+  #unknown: { readonly operation: Operation; readonly held: boolean } | undefined;
+  /** That it is lost was told. */
+  #told = false;
   /** The commit that may have applied: it, and no other, may be sent again. */
   #commit: Commit<Ending> | undefined;
   /** How many responses were put beside the record. */
@@ -260,7 +263,7 @@ export class Lock implements AsyncDisposable {
       try {
         await sendCommit({ clock, random }, attempt, () => deadline - clock.monotonic());
       } catch (error) {
-        if (commit?.inDoubt && !this.#settled) this.#doubt("commit", error, held);
+        if (commit?.inDoubt && !this.#settled) this.#fail("commit", error, held);
         throw error;
       }
     });
@@ -378,12 +381,12 @@ export class Lock implements AsyncDisposable {
     if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
   }
 
-  async #settle(operation: "finish" | "release", settlement: Settlement, ending?: Ending): Promise<void> {
+  async #settle(operation: Exclude<Operation, "commit">, settlement: Settlement, ending?: Ending): Promise<void> {
     this.#checkOpen();
     const held = this.#unknown?.held ?? this.status === "held";
     this.#watch.stop();
     const reply = await this.#host.store.settle(this.keys, this.#hold, settlement).catch((error: unknown) => {
-      this.#doubt(operation, error, held);
+      this.#fail(operation, error, held);
       throw error;
     });
     this.#conclude(operation, reply, held, ending);
@@ -413,25 +416,21 @@ export class Lock implements AsyncDisposable {
     }
   }
 
-  /** It may have applied: from here on nobody may count on the lock, and nothing renews it. */
-  #doubt(operation: string, error: unknown, held: boolean): void {
+  /** From here on nobody may count on the lock, and nothing renews it: it was to be settled, and that may have applied. */
+  #fail(operation: Operation, error: unknown, held: boolean): void {
     this.#reportFailed(operation, error);
     this.#watch.stop();
-    this.#unknown ??= { held };
+    if (operation === "commit" || isInDoubt(error)) this.#unknown ??= { operation, held };
     this.#abort.abort(new LockLostError(this.key, "unreachable"));
   }
 
-  #conclude(
-    operation: "finish" | "commit" | "release",
-    reply: HoldReply,
-    held: boolean,
-    ending: Ending | undefined,
-  ): void {
+  #conclude(operation: Operation, reply: HoldReply, held: boolean, ending: Ending | undefined): void {
     this.#watch.stop();
     this.#host.settled(this);
     const finishing = operation !== "release";
     // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
-    const freedBefore = !reply.done && !finishing && held && (this.#unknown !== undefined || reply.retried);
+    const releasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
+    const freedBefore = !reply.done && !finishing && held && releasing;
     if (!reply.done && !freedBefore) {
       const lost = this.#lose(reply.reason, reply.key);
       throw reply.inDoubt ? inDoubt("commit", lost) : lost;
@@ -477,7 +476,7 @@ export class Lock implements AsyncDisposable {
    */
   #lose(reason: LockLostReason, provenKey?: string): LockLostError {
     const error = new LockLostError(provenKey ?? this.key, reason);
-    const known = this.#abort.signal.aborted;
+    const known = this.#told || (this.#abort.signal.aborted && provenKey === undefined);
     this.#watch.stop();
     if (provenKey !== undefined) {
       this.#settled = "lost";
@@ -487,6 +486,7 @@ export class Lock implements AsyncDisposable {
     if (known && provenKey === undefined) return error;
     this.#host.report({ type: "lost", reason, ...this.#about() });
     this.#abort.abort(error);
+    this.#told = true;
     if (!known) callSafely(() => this.#holding.onLost?.(this, error));
     return error;
   }
@@ -504,6 +504,9 @@ export class Lock implements AsyncDisposable {
     return { key, owner, token, fencingToken, elapsedMs };
   }
 }
+
+/** What settles a key. */
+type Operation = "finish" | "commit" | "release";
 
 /** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
 const MAX_TRANSACTION_ITEMS = 100;

@@ -107,18 +107,20 @@ export class Sender {
     if (!commit.inDoubt) commit.input = undefined;
     commit.input ??= commitRequest(commit.items, settlements(), randomUUID());
     const command = new TransactWriteItemsCommand(commit.input);
+    let sent = false;
+    const watched = <T>(request: Promise<T>): Promise<T> =>
+      request.catch((error: unknown) => {
+        if (sent && !isRefusal(error)) commit.inDoubt = true;
+        throw error;
+      });
     command.middlewareStack.add(
-      (next) => (args) =>
-        next(args).catch((error: unknown) => {
-          if (!isRefusal(error)) commit.inDoubt = true;
-          throw error;
-        }),
+      (next) => (args) => {
+        sent = true;
+        return watched(next(args));
+      },
       { step: "finalizeRequest", name: "middyDynamoLockCommit" }, // within the SDK's retries, which come first there
     );
-    await this.client.send(command).catch((error: unknown) => {
-      if (!isRefusal(error)) commit.inDoubt = true;
-      throw error;
-    });
+    await watched(this.client.send(command));
   }
 
   /** A transaction of somebody else on the same items is over in a moment, and no news to the caller. */
