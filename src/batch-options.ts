@@ -92,6 +92,8 @@ export interface MaybeLocksContext<TRecord = any> {
 /** The SDK's own bound on sockets per host (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html). */
 export const DEFAULT_CONCURRENCY = 50;
 export const DEFAULT_RESERVE_MS = 500;
+/** What is left of the invocation for its response: then no lock is settled any more. */
+export const RESPONSE_RESERVE_MS = 50;
 
 const { onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...perRecord } =
   dynamoLockChecks;
