@@ -31,7 +31,7 @@ type EventOf<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] }
  *   .handler(async (event) => Promise.allSettled(event.Records.map(ship)));
  *
  * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
- * be retried.
+ * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(

@@ -17,7 +17,7 @@ type EventOf<TRecord> = { Records: TRecord[] };
  * );
  *
  * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
- * be retried.
+ * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
  */
 export function withLockBatch<TRecord, TContext extends object = Context>(
   handler: (event: EventOf<TRecord>, context: TContext & LocksContext<TRecord>) => unknown,
