@@ -1,16 +1,12 @@
-import type { Context } from "aws-lambda";
-import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, type DynamoLockBatchOptions } from "./batch-options.ts";
+import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, RESPONSE_RESERVE_MS } from "./batch-options.ts";
 import { type Place, type Plan, planBatch, type Wish } from "./batch-order.ts";
-import type { Batch, BatchItem } from "./batch-source.ts";
-import { milliseconds } from "./check.ts";
-import { LockHeldError, LockOptionsError, LockTableError, LockTimeoutError } from "./errors.ts";
+import type { BatchItem } from "./batch-source.ts";
+import { type BatchRequest, type Wanted, wantedOf } from "./batch-wanted.ts";
+import { LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "./errors.ts";
 import type { NotStartedReason } from "./events.ts";
-import { type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
-import { toFingerprint } from "./fingerprint.ts";
-import { isMissing, toStoredKey } from "./key.ts";
+import { leaseOf, timeUntil, waitOf } from "./execution.ts";
 import { Lock } from "./lock.ts";
-import type { LockClient } from "./lock-client.ts";
-import { inParallel } from "./parallel.ts";
+import { createTurns, inParallel } from "./parallel.ts";
 import { Patience } from "./patience.ts";
 import type { LockRecord } from "./record.ts";
 
@@ -18,28 +14,17 @@ import type { LockRecord } from "./record.ts";
 export interface AcquiredBatch {
   readonly places: readonly Place[];
   readonly plans: readonly Plan[];
+  /** Of those that run. */
   readonly locks: readonly (Lock | undefined)[];
   /** Why records come back, where that is known. */
   readonly reasons: ReadonlyMap<number, unknown>;
 }
 
-export interface BatchRequest {
-  readonly caller: string;
-  readonly locks: LockClient;
-  readonly disabled: boolean;
-  readonly options: DynamoLockBatchOptions;
-  readonly records: readonly unknown[];
-  readonly batch: Batch;
-  readonly context: Context;
-  readonly execution: Execution;
-}
-
 /**
  * Takes what is free, in the order of the batch and `concurrency` at a time: also what lies behind a record whose reply is still on its
- * way, and gives that back if the record is not to be had.
+ * way, and gives that back if the record is not to be had. Ends in time for the handler, whatever DynamoDB does.
  *
- * @throws LockTableError and LockOptionsError, which no record is to blame for, and the fault of a DynamoDB that answered nothing;
- * with everything given back.
+ * @throws LockTableError, which no record is to blame for, and the fault of a DynamoDB that answered nothing; with everything given back.
  */
 export const acquireBatch = async (request: BatchRequest): Promise<AcquiredBatch> => {
   const acquiring = new Acquiring(request);
@@ -47,9 +32,14 @@ export const acquireBatch = async (request: BatchRequest): Promise<AcquiredBatch
   return acquiring.plan();
 };
 
+/** Beside the handler's reserve: replies that are not there by then are not waited for. */
+const ANSWER_MARGIN_MS = 50;
+/** Beside the handler's reserve: for the last look at a held key, after which the others of the batch still begin in time. */
+const WAIT_MARGIN_MS = 250;
+
 class Acquiring {
   readonly #request: BatchRequest;
-  readonly #keys: (string | undefined)[] = [];
+  readonly #wanted: (Wanted | undefined)[] = [];
   readonly #places: Place[] = [];
   readonly #wishes: Wish[] = [];
   readonly #locks: (Lock | undefined)[] = [];
@@ -57,21 +47,28 @@ class Acquiring {
   readonly #reasons = new Map<number, unknown>();
   readonly #stopped = new Set<string>();
   readonly #patience = new Patience();
+  /** By key, the last attempt that was begun. */
+  readonly #attempts = new Map<string, Promise<void>>();
+  readonly #heartbeats: ReturnType<typeof createTurns>;
   /** Monotonic: the batch waits for held records until then, whatever their number. */
   readonly #waitUntil: number;
   /** Of the ordered ones, those that were waited for. */
   readonly #waited = new Set<number>();
   /** What is wrong with all of them. */
   #fatal: unknown;
+  /** What is answered from now on comes too late. */
+  #isOver = false;
 
   constructor(request: BatchRequest) {
     this.#request = request;
+    this.#heartbeats = createTurns(this.#concurrency);
     this.#waitUntil = request.locks.internals.clock.monotonic() + (request.options.waitMs ?? 0);
     const first = new Map<string, number>();
     for (const [index, { group, identifier }] of request.batch.items.entries()) {
-      const key = this.#keyOf(index);
-      this.#keys[index] = key;
-      const names = [`id ${identifier}`, ...(key === undefined ? [] : [`key ${key}`])];
+      const wanted = this.#wantedOf(index);
+      this.#wanted[index] = wanted;
+      // With another payload it is no repeat: it is tried for, and refused.
+      const names = [`id ${identifier}`, ...(wanted ? [`key ${wanted.fingerprint ?? ""} ${wanted.key}`] : [])];
       const leader = names.map((name) => first.get(name)).find((found) => found !== undefined);
       if (leader === undefined && !this.#reasons.has(index)) for (const name of names) first.set(name, index);
       this.#places[index] = { group, leader };
@@ -79,47 +76,48 @@ class Acquiring {
   }
 
   async acquire(): Promise<void> {
-    const { concurrency = DEFAULT_CONCURRENCY } = this.#request.options;
-    for (let held: number[] = []; ; ) {
-      await inParallel(this.#due(), concurrency, (index) => this.#attempt(index));
-      held = this.#toWaitFor();
+    while (await this.#inTime(this.#due(), (index) => this.#attempt(index))) {
+      const held = this.#toWaitFor();
       if (held.length === 0) break;
       await this.#giveBackBehind(held);
       for (const index of held) this.#waited.add(index);
-      await inParallel(held, concurrency, (index) => this.#attempt(index));
+      if (!(await this.#inTime(held, (index) => this.#attempt(index)))) break;
     }
+    this.#isOver = true;
     const error = this.#fatal ?? this.#patience.onlyFault;
-    if (error === undefined) return;
-    await this.#giveBack(this.#locks);
-    throw error;
+    if (error !== undefined) {
+      await this.#giveBack(this.#locks.keys());
+      throw error;
+    }
+    this.#reportNotStarted([...this.#untried()].length, this.#patience.isOver ? "faults" : "time");
   }
 
+  /** Nothing is awaited between its last look at time and locks, and its end. */
   async plan(): Promise<AcquiredBatch> {
+    for (;;) {
+      this.#refuseLost();
+      this.#refuseLate();
+      const plans = planBatch(this.#places, (index) => this.#wishes[index] as Wish);
+      const unwanted = [...this.#locks.keys()].filter((index) => this.#locks[index] && plans[index] !== "run");
+      if (unwanted.length === 0) return this.#acquired(plans);
+      await this.#giveBack(unwanted);
+    }
+  }
+
+  #acquired(plans: readonly Plan[]): AcquiredBatch {
     const { locks } = this.#request;
-    const owned = this.#wishes.filter((wish) => wish === "owned").length;
-    const isLate = owned > 0 && this.#isLate;
-    if (isLate) this.#reportNotStarted(owned, "time");
-    const plans = planBatch(this.#places, (index) => {
-      const wish = this.#wishes[index] as Wish;
-      return isLate && wish === "owned" ? "blocked" : wish;
-    });
     for (const [index, record] of this.#finished) if (plans[index] === "drop") locks.reportDropped(record);
     for (const reason of this.#reasons.values()) if (reason instanceof LockHeldError) locks.reportHeld(reason.record);
-    await this.#giveBack(this.#locks.filter((_lock, index) => plans[index] !== "run"));
     return { places: this.#places, plans, locks: this.#locks, reasons: this.#reasons };
   }
 
-  /** The key as stored; nothing for a record that runs without one, that follows another, or that has failed by now. */
-  #keyOf(index: number): string | undefined {
-    const { options, records, batch, context, execution, locks, disabled } = this.#request;
+  /** Nothing for a record that runs without a lock, or that has failed by now. */
+  #wantedOf(index: number): Wanted | undefined {
     this.#wishes[index] = "blocked";
     try {
-      const key = disabled ? batch.items[index]?.identifier : options.key(records[index], context);
-      if (isMissing(key) && options.onMissingKey === "run") {
-        this.#wishes[index] = "owned";
-        return undefined;
-      }
-      return toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+      const wanted = wantedOf(this.#request, index);
+      if (!wanted) this.#wishes[index] = "owned";
+      return wanted;
     } catch (error) {
       this.#reasons.set(index, error);
       this.#reportFailed(index, error);
@@ -127,22 +125,22 @@ class Acquiring {
     }
   }
 
-  /** The records whose turn it is: none behind one that comes back. */
+  /** The records whose turn it is. */
   *#due(): Generator<number> {
-    let untried = 0;
-    let reason: NotStartedReason | undefined;
+    for (const index of this.#untried()) {
+      if (this.#fatal !== undefined || this.#isLate || this.#patience.isOver) return;
+      yield index;
+    }
+  }
+
+  /** None behind one that comes back. */
+  *#untried(): Generator<number> {
     this.#stopped.clear();
     for (const [index, { group, leader }] of this.#places.entries()) {
       if (this.#reasons.has(index) && group !== undefined) this.#stopped.add(group);
-      if (this.#keys[index] === undefined || leader !== undefined || this.#isTried(index)) continue;
-      if (this.#fatal !== undefined) return;
-      if (group !== undefined && this.#stopped.has(group)) continue;
-      if (this.#isLate) reason = "time";
-      else if (this.#patience.isOver) reason = "faults";
-      if (reason) untried++;
-      else yield index;
+      if (!this.#wanted[index] || leader !== undefined || this.#isTried(index)) continue;
+      if (group === undefined || !this.#stopped.has(group)) yield index;
     }
-    if (reason) this.#reportNotStarted(untried, reason);
   }
 
   #isTried(index: number): boolean {
@@ -151,7 +149,7 @@ class Acquiring {
 
   /** The first record of each group that stops there because it is held, once. */
   #toWaitFor(): number[] {
-    if (this.#fatal !== undefined || this.#isLate || this.#waitMs === 0) return [];
+    if (this.#fatal !== undefined || this.#waitMs === 0) return [];
     const first = new Map<string, number>();
     for (const [index, { group }] of this.#places.entries()) {
       if (group !== undefined && this.#reasons.has(index) && !first.has(group)) first.set(group, index);
@@ -167,28 +165,37 @@ class Acquiring {
    */
   async #giveBackBehind(waitedFor: readonly number[]): Promise<void> {
     const firstOf = new Map(waitedFor.map((index) => [this.#places[index]?.group, index]));
-    const locks: (Lock | undefined)[] = [];
-    for (const [index, { group }] of this.#places.entries()) {
-      if (index <= (firstOf.get(group) ?? Number.POSITIVE_INFINITY)) continue;
-      if (this.#locks[index]) this.#wishes[index] = "blocked";
-      locks.push(this.#locks[index]);
-      this.#locks[index] = undefined;
-      if (this.#reasons.get(index) instanceof LockHeldError) this.#reasons.delete(index);
-    }
-    await this.#giveBack(locks);
+    const behind = [...this.#places.keys()].filter(
+      (index) => index > (firstOf.get(this.#places[index]?.group) ?? Number.POSITIVE_INFINITY),
+    );
+    for (const index of behind) if (this.#reasons.get(index) instanceof LockHeldError) this.#reasons.delete(index);
+    await this.#giveBack(behind);
   }
 
   get #waitMs(): number {
-    const { options, execution, locks } = this.#request;
+    const { execution, locks } = this.#request;
     const leftMs = Math.max(0, this.#waitUntil - locks.internals.clock.monotonic());
-    return waitOf(leftMs, options.reserveMs ?? DEFAULT_RESERVE_MS, execution);
+    return waitOf(leftMs, this.#reserveMs + WAIT_MARGIN_MS, execution);
   }
 
-  async #attempt(index: number): Promise<void> {
+  /** Records with the same key one after the other: of several payloads the first has it. */
+  #attempt(index: number): Promise<void> {
+    const { key } = this.#wanted[index] as Wanted;
+    const attempt = (this.#attempts.get(key) ?? Promise.resolve()).then(() => this.#ask(index, key));
+    this.#attempts.set(key, attempt);
+    return attempt;
+  }
+
+  async #ask(index: number, key: string): Promise<void> {
+    if (this.#isOver) return;
     const { caller, locks } = this.#request;
     this.#reasons.delete(index);
     try {
-      const reply = await locks.attempt(caller, [this.#keys[index] as string], this.#acquisitionOf(index));
+      const reply = await locks.attempt(caller, [key], this.#acquisitionOf(index));
+      if (this.#isOver) {
+        if (reply instanceof Lock) await reply[Symbol.asyncDispose]();
+        return;
+      }
       this.#patience.answered();
       if (reply instanceof Lock) {
         this.#locks[index] = reply;
@@ -200,7 +207,8 @@ class Acquiring {
         this.#blocked(index, new LockHeldError(reply.record)); // reported when it comes back
       }
     } catch (error) {
-      if (error instanceof LockTableError || error instanceof LockOptionsError) {
+      if (this.#isOver) return;
+      if (isOfTable(error)) {
         this.#fatal ??= error;
         return;
       }
@@ -212,19 +220,17 @@ class Acquiring {
   }
 
   #acquisitionOf(index: number) {
-    const { options, records, context, execution } = this.#request;
-    const { heartbeatMs, expiry, onLost, fingerprint } = options;
+    const { options, execution } = this.#request;
+    const { heartbeatMs, expiry, onLost } = options;
+    const { owner, leaseMs, fingerprint } = this.#wanted[index] as Wanted;
     const isOrdered = this.#places[index]?.group !== undefined;
-    const record = records[index];
-    const leaseMs = typeof options.leaseMs === "function" ? options.leaseMs(record) : options.leaseMs;
-    const complaint = leaseMs === undefined ? undefined : milliseconds(1)(leaseMs);
-    if (complaint) throw new LockOptionsError(`${this.#request.caller}: leaseMs ${complaint}, got ${leaseMs}`);
     return {
       ...leaseOf({ leaseMs, heartbeatMs }, execution),
-      owner: ownerOf(options.owner, [record, context], execution),
-      fingerprint: fingerprint && toFingerprint(fingerprint(record, context)),
+      owner,
+      fingerprint,
       expiry,
       onLost,
+      inTurn: this.#heartbeats,
       // In order, the first that is held is waited for, and nothing behind it.
       waitMs: isOrdered && !this.#waited.has(index) ? 0 : Math.floor(this.#waitMs),
     };
@@ -237,24 +243,69 @@ class Acquiring {
     if (group !== undefined) this.#stopped.add(group);
   }
 
+  /** What was lost since it was taken, while others were waited for, is not the handler's. */
+  #refuseLost(): void {
+    for (const [index, lock] of this.#locks.entries()) {
+      if (!lock || lock.status === "held") continue;
+      this.#wishes[index] = "blocked";
+      this.#reasons.set(index, lock.signal.reason ?? new LockLostError(lock.key, "expired"));
+    }
+  }
+
+  #refuseLate(): void {
+    if (!this.#isLate) return;
+    const owned = [...this.#wishes.keys()].filter((index) => this.#wishes[index] === "owned");
+    for (const index of owned) this.#wishes[index] = "blocked";
+    this.#reportNotStarted(owned.length, "time");
+  }
+
   #reportFailed(index: number, error: unknown): void {
     const { batch, locks } = this.#request;
     const { identifier } = batch.items[index] as BatchItem;
     locks.internals.report({ type: "record-failed", identifier, error });
   }
 
-  async #giveBack(locks: readonly (Lock | undefined)[]): Promise<void> {
-    const { concurrency = DEFAULT_CONCURRENCY } = this.#request.options;
-    const held = locks.filter((lock) => lock !== undefined);
-    await inParallel(held, concurrency, (lock) => lock[Symbol.asyncDispose]());
+  #reportNotStarted(records: number, reason: NotStartedReason): void {
+    if (records > 0) this.#request.locks.internals.report({ type: "not-started", records, reason });
+  }
+
+  /** What can't be given back in time is left to its lease. */
+  async #giveBack(indexes: Iterable<number>): Promise<void> {
+    const left = new Set<Lock>();
+    for (const index of indexes) {
+      const lock = this.#locks[index];
+      if (!lock) continue;
+      left.add(lock);
+      this.#locks[index] = undefined;
+      this.#wishes[index] = "blocked";
+    }
+    await this.#inTime([...left], async (lock) => {
+      left.delete(lock);
+      await lock[Symbol.asyncDispose]();
+    });
+    for (const lock of left) lock.abandon("unsettled");
+  }
+
+  /** In time for the handler, or for the response if it is too late for that. */
+  #inTime<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<boolean> {
+    const { execution, locks } = this.#request;
+    const reserveMs = this.#isLate ? RESPONSE_RESERVE_MS : this.#reserveMs + ANSWER_MARGIN_MS;
+    const { clock } = locks.internals;
+    return inParallel(items, this.#concurrency, work, { clock, ms: timeUntil(reserveMs, execution) });
   }
 
   get #isLate(): boolean {
-    const { options, execution } = this.#request;
-    return (execution.remainingMs?.() ?? Number.POSITIVE_INFINITY) < (options.reserveMs ?? DEFAULT_RESERVE_MS);
+    return timeUntil(this.#reserveMs, this.#request.execution) < 0;
   }
 
-  #reportNotStarted(records: number, reason: NotStartedReason): void {
-    this.#request.locks.internals.report({ type: "not-started", records, reason });
+  get #reserveMs(): number {
+    return this.#request.options.reserveMs ?? DEFAULT_RESERVE_MS;
+  }
+
+  get #concurrency(): number {
+    return this.#request.options.concurrency ?? DEFAULT_CONCURRENCY;
   }
 }
+
+/** What DynamoDB says of the table is so for every record. An item that is no lock stands under one key. */
+const isOfTable = (error: unknown): boolean => error instanceof LockTableError && error.cause !== undefined;

@@ -33,8 +33,8 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
    */
   readonly key: (record: TRecord, context: Context) => LockKey;
   /**
-   * What of a record the handler works on, any JSON value: a record with the same key and another one fails alone, and comes back.
-   * Only a hash of it is stored.
+   * What of a record the handler works on, any JSON value: a record with the same key and another one fails alone, and comes back,
+   * also within a batch. Only a hash of it is stored.
    */
   readonly fingerprint?: ((record: TRecord, context: Context) => unknown) | undefined;
   /**
@@ -43,24 +43,26 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
    */
   readonly owner?: ((record: TRecord, context: Context) => string) | undefined;
   /**
-   * How long a lock is held without a sign of life, in ms: a number, or a function of the record.
+   * How long a lock is held without a sign of life, in ms: a number, or a function of the record, which fails alone if it is wrong.
    * @default the remaining time of the invocation; outside Lambda the `LockClient`'s
    */
   readonly leaseMs?: number | ((record: TRecord) => number) | undefined;
   /**
-   * How long a batch waits for held records, in ms, and never into `reserveMs`. One that finishes meanwhile is acknowledged. Of a message
-   * group or a stream, one record at a time is waited for, while nothing behind it is held. Needs `dynamodb:GetItem`.
+   * For streams, whose retries come at once: how long a batch waits for held records, in ms, until 250 before `reserveMs`. One that
+   * finishes meanwhile is acknowledged. Of a message group or a stream, one record at a time is waited for, while nothing behind it
+   * is held. Needs `dynamodb:GetItem`.
    * @default 0
    */
   readonly waitMs?: number | undefined;
   /**
-   * How many requests to DynamoDB may be on their way at once.
+   * How many requests to DynamoDB may be on their way at once. As many heartbeats may be beside them, where `leaseMs` is short: let
+   * it be long enough for all records of a batch to be renewed within a third of it.
    * @default 50, which is how many connections the AWS SDK opens
    */
   readonly concurrency?: number | undefined;
   /**
-   * What has to be left of the invocation for the handler, in ms: with less, no record is begun, and all come back. Set it to what
-   * the handler needs for a batch.
+   * What has to be left of the invocation for the handler, in ms: with less, no record is begun, and all come back. What DynamoDB has
+   * not answered by then comes back too. Set it to what the handler needs for a batch.
    * @default 500
    */
   readonly reserveMs?: number | undefined;
@@ -71,6 +73,7 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
 export interface BatchLocks<TRecord = any, TLock = Lock> {
   /**
    * The lock of a record, which is found by its identifier: also by a copy of the record. What the handler settles itself stays so.
+   * If it releases one, and doesn't say that the record failed, that is acknowledged, as are its repeats in the batch.
    *
    * @throws LockBatchError for a record that the handler was not given.
    */
@@ -92,6 +95,8 @@ export interface MaybeLocksContext<TRecord = any> {
 /** The SDK's own bound on sockets per host (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html). */
 export const DEFAULT_CONCURRENCY = 50;
 export const DEFAULT_RESERVE_MS = 500;
+/** What is left of the invocation for its response: then no lock is settled any more. */
+export const RESPONSE_RESERVE_MS = 50;
 
 const { onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...perRecord } =
   dynamoLockChecks;

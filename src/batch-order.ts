@@ -4,7 +4,7 @@
 export interface Place {
   /** Within a group records are in order, and a record that comes back stops those behind it; `undefined`: no order. */
   readonly group: string | undefined;
-  /** The first record of the batch with the same key, if that is another one. */
+  /** The first record of the batch with the same key and payload, if that is another one. */
   readonly leader: number | undefined;
 }
 

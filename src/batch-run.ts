@@ -1,25 +1,24 @@
 import type { Context } from "aws-lambda";
-import { type AcquiredBatch, acquireBatch, type BatchRequest } from "./batch-acquire.ts";
+import { type AcquiredBatch, acquireBatch } from "./batch-acquire.ts";
 import {
   type BatchLocks,
   DEFAULT_CONCURRENCY,
   type DynamoLockBatchOptions,
   dynamoLockBatchChecks,
+  RESPONSE_RESERVE_MS,
 } from "./batch-options.ts";
 import { concludeBatch, type Outcome } from "./batch-order.ts";
 import { type BatchResponse, type Failures, failuresOf } from "./batch-outcome.ts";
-import { readBatch } from "./batch-source.ts";
+import { type BatchItem, readBatch } from "./batch-source.ts";
+import type { BatchRequest } from "./batch-wanted.ts";
 import { checkOptions } from "./check.ts";
 import { LockBatchError, LockLostError } from "./errors.ts";
 import type { KeptReason } from "./events.ts";
-import { describeExecution } from "./execution.ts";
+import { describeExecution, timeUntil } from "./execution.ts";
 import type { Lock } from "./lock.ts";
 import { checkCommon, locksOf } from "./locks-of.ts";
 import { inParallel } from "./parallel.ts";
 import { Patience } from "./patience.ts";
-
-/** What is left of the invocation for its response: then no lock is settled any more. */
-const RESPONSE_RESERVE_MS = 50;
 
 /** Checks the options, and gives what takes the locks of a batch. */
 export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
@@ -77,33 +76,28 @@ export class BatchRun {
   }
 
   /**
-   * Finishes what succeeded, releases what failed, and what is behind that; gives the response to Lambda.
+   * Finishes what succeeded, releases what failed, and what is behind that; gives the response to Lambda. `event` is the handler's.
    *
    * @throws LockBatchError if `response` doesn't tell what failed; everything is released then.
    */
-  async settle(response: unknown): Promise<BatchResponse> {
+  async settle(response: unknown, event?: unknown): Promise<BatchResponse> {
+    const identifiers = this.#given.map((index) => this.#identifierOf(index));
     let failures: Failures;
     try {
-      failures = failuresOf(
-        response,
-        this.#given.map((index) => this.#request.batch.items[index]?.identifier as string),
-      );
+      failures = failuresOf(response, identifiers, this.#orderIn(event));
     } catch (error) {
       await this.fail();
       throw error;
     }
-    const places = new Map(this.#given.map((index, place) => [index, place]));
-    const outcomes = this.#conclude((index) => failures.has(places.get(index) as number));
-    const { rememberMs } = this.#request.options;
-    const remember = rememberMs === undefined ? {} : { rememberMs };
-    await this.#settleEach((lock, index) => (outcomes[index] === "finish" ? lock.finish(remember) : lock.release()));
+    const outcomes = this.#conclude((index) => failures.has(this.#identifierOf(index)));
+    await this.#settleEach(outcomes);
     this.#reportFollowers(outcomes);
-    return this.#response(outcomes, (index) => failures.get(places.get(index) as number));
+    return this.#response(outcomes, (index) => failures.get(this.#identifierOf(index)));
   }
 
   /** The handler failed, and says nothing of single records. */
   async fail(): Promise<void> {
-    await this.#settleEach((lock) => lock.release());
+    await this.#settleEach([]);
   }
 
   /** The handler may go on, but not under these locks. What it has not finished itself comes back. */
@@ -116,34 +110,55 @@ export class BatchRun {
     return this.#response(outcomes, () => undefined);
   }
 
+  #identifierOf(index: number): string {
+    return (this.#request.batch.items[index] as BatchItem).identifier;
+  }
+
+  /** Nothing, if a middleware behind us made an event of its own kind of ours. */
+  #orderIn(event: unknown): unknown[] | undefined {
+    const { Records: records } = Object(event) as { Records?: unknown };
+    return Array.isArray(records) ? records.map((record) => this.#request.batch.identify(record)) : undefined;
+  }
+
   #conclude(hasFailed: (index: number) => boolean): Outcome[] {
     const { places, plans } = this.#acquired;
     return concludeBatch(places, plans, hasFailed);
   }
 
   /**
-   * Lanes side by side, each in its order: after a crash, nothing is finished ahead of an earlier record about the same thing, which
-   * would run again after it. What a lock can't do it reports, and the response tells what the handler did.
+   * Finishes where the outcome says so, and releases the rest. Lanes side by side, each in its order: after a crash, nothing is finished
+   * ahead of an earlier record about the same thing, which would run again after it. Nor is anything behind a finish of which nobody
+   * knows whether it applied. What a lock can't do it reports, and the response tells what the handler did.
    */
-  async #settleEach(settle: (lock: Lock, index: number) => Promise<void>): Promise<void> {
-    const { options, batch, execution } = this.#request;
+  async #settleEach(outcomes: readonly Outcome[]): Promise<void> {
+    const { options, batch, execution, locks } = this.#request;
+    const { concurrency = DEFAULT_CONCURRENCY, rememberMs } = options;
+    const remember = rememberMs === undefined ? {} : { rememberMs };
     const lanes = Map.groupBy(this.#given, (index) => batch.items[index]?.lane ?? index);
+    const left = new Set(this.#given.flatMap((index) => this.#acquired.locks[index] ?? []));
     const patience = new Patience();
-    await inParallel(lanes.values(), options.concurrency ?? DEFAULT_CONCURRENCY, async (lane) => {
+    let isOver = false;
+    const settleLane = async (lane: readonly number[]) => {
+      let isBroken = false;
       for (const index of lane) {
         const lock = this.#acquired.locks[index];
-        if (!lock) continue;
-        const isLate = (execution.remainingMs?.() ?? Number.POSITIVE_INFINITY) < RESPONSE_RESERVE_MS;
-        if (isLate || patience.isOver) {
-          if (!isSettled(lock)) lock.abandon("unsettled");
-          continue;
-        }
-        await settle(lock, index).then(
+        const isFinish = outcomes[index] === "finish";
+        if (!lock || (isBroken && isFinish)) continue;
+        if (isOver || patience.isOver) return;
+        await (isFinish ? lock.finish(remember) : lock.release()).then(
           () => patience.answered(),
-          (error: unknown) => patience.failed(error),
+          (error: unknown) => {
+            patience.failed(error);
+            isBroken ||= !(error instanceof LockLostError);
+          },
         );
+        left.delete(lock);
       }
-    });
+    };
+    const limit = { clock: locks.internals.clock, ms: timeUntil(RESPONSE_RESERVE_MS, execution) };
+    await inParallel(lanes.values(), concurrency, settleLane, limit);
+    isOver = true;
+    for (const lock of left) if (!isSettled(lock)) lock.abandon("unsettled");
   }
 
   #reportFollowers(outcomes: readonly Outcome[]): void {

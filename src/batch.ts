@@ -31,7 +31,7 @@ type EventOf<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] }
  *   .handler(async (event) => Promise.allSettled(event.Records.map(ship)));
  *
  * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
- * be retried.
+ * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(
@@ -51,13 +51,15 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
     const { event } = request;
     const run = await begin(event, request.context);
     if (run.records.length === 0) return answerEarly(request, await run.settle(undefined));
-    remember(request, self, { run, event, answeredEarly: (response) => run.settle(response) } as HeldBatch);
+    const answeredEarly = (response: unknown) => run.settle(response, request.event);
+    remember(request, self, { run, event, answeredEarly } as HeldBatch);
     request.event = { ...event, Records: [...run.records] };
   };
 
   const dynamoLockBatchMiddlewareAfter: Hook = async (request) => {
     // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError runs.
     if (isThenable(request.response) && holdsFor(request, self)) request.response = await request.response;
+    const { event } = request;
     const run = takeBatch(request);
     if (!run) return;
     if (isPastEarlyTimeout(request, timeoutEarlyMs)) {
@@ -68,17 +70,18 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
       run.abandon("streaming");
       throw refuseStreaming();
     }
-    request.response = await run.settle(request.response);
+    request.response = await run.settle(request.response, event);
   };
 
   const dynamoLockBatchMiddlewareOnError: Hook = async (request) => {
+    const { event } = request;
     const run = takeBatch(request);
     if (!run) return;
     const isAnswered = request.response !== undefined; // by the onError of another middleware
     if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request, timeoutEarlyMs)) {
       const response = run.abandon("timeout");
       if (isAnswered) request.response = response;
-    } else if (isAnswered) request.response = await run.settle(request.response);
+    } else if (isAnswered) request.response = await run.settle(request.response, event);
     else await run.fail();
   };
 

@@ -62,7 +62,7 @@ export type LockEvent =
   | (AboutLock & { readonly type: "failed"; readonly operation: string; readonly error: unknown })
   /** A record of a batch comes back, because its key could not be made or not be taken. */
   | { readonly type: "record-failed"; readonly identifier: string; readonly error: unknown }
-  /** As many records of a batch come back untried: the invocation has too little time left, or DynamoDB doesn't answer. */
+  /** As many records of a batch come back untried, or unanswered: the invocation has too little time left, or DynamoDB doesn't answer. */
   | { readonly type: "not-started"; readonly records: number; readonly reason: NotStartedReason };
 
 export type NotStartedReason = "time" | "faults";
@@ -108,7 +108,7 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
 /** What must not go unheard where nobody listens: no lock tells of it, and no error is thrown. */
 const warningOf = (event: LockEvent): Error | string | undefined => {
   if (event.type === "not-started")
-    return `${event.records} records of a batch come back untried: ${NOT_STARTED[event.reason]}`;
+    return `${event.records} records of a batch come back, not begun: ${NOT_STARTED[event.reason]}`;
   if (event.type !== "record-failed") return undefined;
   return event.error instanceof Error ? event.error : `Record ${event.identifier} failed: ${event.error}`;
 };

@@ -17,6 +17,8 @@ export interface LeaseWatchOptions {
   /** 0: never renew. */
   readonly heartbeatMs: number;
   readonly safeMs: number;
+  /** Lets renewals go when it is their turn, where many leases are one's. */
+  readonly inTurn?: ((work: () => Promise<void>) => Promise<void>) | undefined;
 }
 
 /** A failed renewal is tried again this often within a heartbeat. */
@@ -86,9 +88,11 @@ export class LeaseWatch {
     if (this.#options.heartbeatMs === 0 || this.#stopped) return;
     const delayMs = Math.min(afterMs, Math.max(MIN_DELAY_MS, this.#lease.remainingMs() / 2));
     this.#cancelHeartbeat = this.#lease.clock.setTimer(delayMs, async () => {
-      if (this.#endIfOver()) return;
+      const { inTurn = (work) => work() } = this.#options;
       try {
-        await this.#lease.renew(); // and that schedules the next one
+        await inTurn(async () => {
+          if (!this.#endIfOver()) await this.#lease.renew(); // and that schedules the next one
+        });
       } catch {
         // Reported by the lock. One failure means nothing: only another token, or time, ends a lease.
         this.#failing = true;

@@ -51,6 +51,8 @@ export interface AttemptOptions extends AcquireOptions {
   readonly execution?: string | undefined;
   /** Hash of the payload. */
   readonly fingerprint?: string | undefined;
+  /** Lets heartbeats go when it is their turn. */
+  readonly inTurn?: ((work: () => Promise<void>) => Promise<void>) | undefined;
 }
 
 /** @internal The lock, or the records that stand in the way. */
@@ -346,6 +348,7 @@ export class LockClient {
       safeMs = Math.floor(leaseMs / 4),
       onExpiring,
       onLost,
+      inTurn,
     } = options;
     const lock = new Lock(
       {
@@ -362,6 +365,7 @@ export class LockClient {
         execution,
         heartbeatMs: heartbeatMs || 0,
         safeMs,
+        inTurn,
         onExpiring,
         onLost,
       },

@@ -65,8 +65,16 @@ export const checkCommon = (caller: string, options: CommonOptions, keyOf: strin
     1,
     leaseMs,
   );
-  const expiry = options.expiry ?? options.locks?.internals.expiry;
-  if (expiry === "observed" && !((options.waitMs ?? 0) > leaseMs)) {
+  checkObserved(caller, options, typeof options.leaseMs === "function" ? 1 : leaseMs); // each record's when it is known
+};
+
+/** What a lease that nobody ends by the clock needs. */
+export const checkObserved = (
+  caller: string,
+  { expiry, locks, waitMs = 0 }: Pick<CommonOptions, "expiry" | "locks" | "waitMs">,
+  leaseMs: number,
+): void => {
+  if ((expiry ?? locks?.internals.expiry) === "observed" && !(waitMs > leaseMs)) {
     throw new LockOptionsError(
       `${caller}: expiry 'observed' needs leaseMs and a longer waitMs: a crashed run's lease is over only when it was watched`,
     );

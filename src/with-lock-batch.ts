@@ -17,7 +17,7 @@ type EventOf<TRecord> = { Records: TRecord[] };
  * );
  *
  * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
- * be retried.
+ * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
  */
 export function withLockBatch<TRecord, TContext extends object = Context>(
   handler: (event: EventOf<TRecord>, context: TContext & LocksContext<TRecord>) => unknown,
@@ -36,10 +36,10 @@ export function withLockBatch<TRecord>(
     if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
     const run = await begin(event, context);
     if (run.records.length === 0) return run.settle(undefined);
+    const given = { ...event, Records: [...run.records] as TRecord[] };
     let response: unknown;
     try {
-      const records = [...run.records] as TRecord[];
-      response = await handler({ ...event, Records: records }, context as Context & LocksContext<TRecord>);
+      response = await handler(given, context as Context & LocksContext<TRecord>);
     } catch (error) {
       await run.fail();
       throw error;
@@ -48,6 +48,6 @@ export function withLockBatch<TRecord>(
       run.abandon("streaming");
       throw refuseStreaming();
     }
-    return run.settle(response);
+    return run.settle(response, given);
   };
 }

@@ -21,7 +21,7 @@ runExamples(domain);
 type Handler = (event: unknown, context: Context) => Promise<unknown>;
 const load = async (name: string): Promise<(event: unknown) => Promise<unknown>> => {
   const { handler } = (await import(`./batches/${name}.ts`)) as { handler: Handler };
-  return (event) => handler(event, lambdaContext({ functionName: name }));
+  return (event) => handler(event, lambdaContext({ functionName: name, timeoutMs: 60_000 }));
 };
 const message = (id: string, body: object, group?: string) => ({
   ...sqsRecord(id, "", { group }),

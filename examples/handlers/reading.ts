@@ -10,9 +10,10 @@ const logger = new Logger({ serviceName: "reading" });
 /** A repeat comes from a producer that tries again, or from a shard that is read again: within the day that the stream keeps a record. */
 const REMEMBER_MS = 24 * 3_600_000;
 
-/** Half of the function's timeout to wait for a held key, because the retries of a shard are counted, and half to work. */
-const WAIT_MS = 30_000;
+/** Half of the function's timeout to work: a batch of 50 readings takes 25 s, one after the other. */
 const RESERVE_MS = 30_000;
+/** And half to wait for a held key, because the retries of a shard are counted. */
+const WAIT_MS = 30_000;
 
 /** Stands for the work: how long it takes. */
 const WORK_MS = Number(process.env.WORK_MS ?? 500);

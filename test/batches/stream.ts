@@ -10,6 +10,7 @@ export const handler = middy<KinesisStreamEvent>()
     dynamoLockBatch({
       key: (record: KinesisStreamRecord) => JSON.parse(dataOf(record).toString()).readingId,
       waitMs: 60_000, // the function's timeout: a shard has nothing else to do, and its retries are counted
+      reserveMs: 20_000, // less than that: what the handler needs for a whole batch
     }),
   )
   .handler(async (event) => {

@@ -80,9 +80,12 @@ export const deploy = async () => {
   return {
     table,
     wire,
-    /** A new invocation of a function. */
-    invoke: async <Name extends FunctionName>(functionName: Name, event: Events[Name]): Promise<Responses[Name]> => {
-      const { timeoutMs } = samFunction(functionName);
+    /** A new invocation of a function, with all of its timeout left unless told otherwise. */
+    invoke: async <Name extends FunctionName>(
+      functionName: Name,
+      event: Events[Name],
+      { timeoutMs } = samFunction(functionName) as { timeoutMs: number },
+    ): Promise<Responses[Name]> => {
       const context = lambdaContext({ functionName, timeoutMs, awsRequestId: randomUUID() });
       return (await functions.get(functionName)?.(structuredClone(event), context)) as Responses[Name];
     },

@@ -178,6 +178,15 @@ describe("readings", () => {
     await other.finish();
     expect(await response).toEqual(none);
   });
+
+  it("ahead of one that another invocation goes on storing are stored, when half of the timeout is left", async () => {
+    await app.underWay("ReadingFunction", "kept");
+    const event = readingsOf({ readingId: "ahead", kWh: 1 }, { readingId: "kept", kWh: 1 });
+    expect(await app.invoke("ReadingFunction", event, { timeoutMs: 30_800 })).toEqual({
+      batchItemFailures: [{ itemIdentifier: event.Records[1]?.kinesis.sequenceNumber }],
+    });
+    expect(await app.table.item("ReadingFunction#ahead")).toMatchObject({ status: { S: "FINISHED" } });
+  });
 });
 
 describe("payment", () => {

@@ -100,6 +100,12 @@ describe("timeouts", () => {
     expect(properties("ReadingFunction").Events.Stream.Properties.MaximumRetryAttempts).toBe(10);
   });
 
+  it("readings of a batch are stored in the half of the timeout that is kept for it", () => {
+    const { timeoutMs, environment } = samFunction("ReadingFunction");
+    const { BatchSize } = properties("ReadingFunction").Events.Stream.Properties;
+    expect(BatchSize * Number(environment.WORK_MS)).toBeLessThan(0.9 * (timeoutMs / 2));
+  });
+
   it("a report whose run crashed at once is free for Lambda's last retry, three minutes later", () => {
     expect(samFunction("ReportFunction").timeoutMs + 1_000).toBeLessThan(3 * 60_000);
   });

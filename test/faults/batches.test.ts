@@ -2,14 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import {
-  forceRelease,
-  LockClient,
-  LockError,
-  LockKeyError,
-  LockOptionsError,
-  LockTableError,
-} from "../../src/index.ts";
+import { type DynamoLockBatchOptions, forceRelease, LockClient, LockError, LockKeyError } from "../../src/index.ts";
 import {
   consumer,
   failures,
@@ -24,7 +17,7 @@ import {
 import { manualClock } from "../support/clock.ts";
 import { lockTable, loseReplies } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
-import { aProcess } from "../support/process.ts";
+import { aProcess, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -132,26 +125,71 @@ describe("while the keys are taken", () => {
     expect(events).toContainEqual({ type: "not-started", records: 35, reason: "faults" });
   });
 
-  it.each([
-    { what: "an item under a key that is no lock", fault: "foreign" },
-    { what: "an owner function that gives nothing", fault: "owner" },
-    { what: "a lease that is none", fault: "lease" },
-  ])("$what: everything is given back, and the batch fails", async ({ fault }) => {
-    const { options, namespace, statuses } = shop(table);
-    if (fault === "foreign") await table.put({ lock_id: { S: `${namespace}#c` }, price: { N: "7" } });
-    const isC = (record: OrderRecord) => orderOf(record) === "c";
-    const { invoke, run } = consumer({
-      ...options,
-      concurrency: 1,
-      ...(fault === "owner" && { owner: (record) => (isC(record) ? "" : "me") }),
-      ...(fault === "lease" && { leaseMs: (record) => (isC(record) ? Number.NaN : 10_000) }),
-    });
-    await expect(invoke(queue("a", "b", "c", "d"))).rejects.toBeInstanceOf(
-      fault === "foreign" ? LockTableError : LockOptionsError,
-    );
-    expect(run).not.toHaveBeenCalled();
-    expect(await statuses("a", "b", "d")).toEqual(["RELEASED", "RELEASED", undefined]);
+  const forC =
+    <T>(wrong: T, right: T) =>
+    (record: OrderRecord): T =>
+      orderOf(record) === "c" ? wrong : right;
+  it.each<[string, Partial<DynamoLockBatchOptions<OrderRecord>>, RegExp]>([
+    ["an item under its key that is no lock", {}, /no lock record/],
+    ["an owner function that gives nothing", { owner: forC("", "me") }, /owner must return a non-empty string, got ""/],
+    ["a lease that is none", { leaseMs: forC(Number.NaN, 10_000) }, /dynamoLockBatch: leaseMs must be .*, got NaN/],
+    [
+      "a lease that is too short for its heartbeat",
+      { leaseMs: forC(1_000, 5_000), heartbeatMs: 2_000 },
+      /heartbeatMs must be at most half of the lease.*500, got 2000/,
+    ],
+    [
+      "a lease that can't be watched to its end",
+      { leaseMs: forC(5_000, 1_000), expiry: "observed", waitMs: 2_000 },
+      /expiry 'observed' needs leaseMs and a longer waitMs/,
+    ],
+    ["a payload that is no JSON", { fingerprint: forC<unknown>(new Map(), "fine") }, /fingerprint must be of a JSON/],
+    [
+      "a function of the user's that throws",
+      {
+        fingerprint: (record) => {
+          if (orderOf(record) === "c") throw new RangeError("no fingerprint");
+        },
+      },
+      /no fingerprint/,
+    ],
+  ])("a record with %s comes back alone, is reported, and stops its shard", async (_name, more, message) => {
+    for (const batch of [queue, kinesis] as const) {
+      const { options, namespace, events } = shop(table);
+      if (Object.keys(more).length === 0) await table.put({ lock_id: { S: `${namespace}#c` }, price: { N: "7" } });
+      const { invoke, given } = consumer({ ...options, ...more });
+      const isQueue = batch === queue;
+      expect(await invoke(batch("a", "b", "c", "d"))).toEqual(failures(isQueue ? "m3" : "1003"));
+      expect(given()).toEqual([isQueue ? ["a", "b", "d"] : ["a", "b"]]);
+      const error = expect.objectContaining({ message: expect.stringMatching(message) });
+      const identifier = isQueue ? "m3" : "1003";
+      expect(events.filter(({ type }) => type === "record-failed")).toEqual([
+        { type: "record-failed", identifier, error },
+      ]);
+    }
   });
+
+  it("a record that is wrong says nothing of DynamoDB: one that answers nothing fails the batch all the same", async () => {
+    const { options, client } = shop(table);
+    throttle(client, () => true);
+    const { invoke } = consumer({ ...options, concurrency: 1, owner: forC("", "me") });
+    await expect(invoke(queue("a", "b", "c", "d"))).rejects.toMatchObject({ code: "LOCK_REQUEST" });
+  });
+
+  it.each(["key", "owner", "fingerprint", "leaseMs"])(
+    "%s as an async function fails its records, and not the process when it rejects",
+    async (name) => {
+      const { options } = shop(table);
+      const unhandled: unknown[] = [];
+      const listener = (error: unknown) => unhandled.push(error);
+      process.on("unhandledRejection", listener);
+      const { invoke } = consumer({ ...options, [name]: async () => JSON.parse("{") });
+      expect(await invoke(queue("a"))).toEqual(failures("m1"));
+      await turn();
+      process.off("unhandledRejection", listener);
+      expect(unhandled).toEqual([]);
+    },
+  );
 
   it("a client that is closed fails the batch", async () => {
     const { options } = shop(table);

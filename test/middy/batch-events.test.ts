@@ -182,6 +182,11 @@ describe("options", () => {
     ["heartbeatMs without leaseMs", { key, heartbeatMs: 5 }, /heartbeatMs needs leaseMs/],
     ["heartbeatMs of more than half a lease", { key, leaseMs: 10, heartbeatMs: 6 }, /at most half of the lease/],
     ["'observed' without a wait", { key, expiry: "observed" }, /needs leaseMs and a longer waitMs/],
+    [
+      "as much, with a lease for each",
+      { key, expiry: "observed", leaseMs: () => 9 },
+      /needs leaseMs and a longer waitMs/,
+    ],
     ["client and its configuration", { key, client: {}, clientConfig: {} }, /client and clientConfig contradict/],
     ["locks that are none", { key, locks: {} }, /locks must be a LockClient/],
   ])("%s is an error at construction that names it", (_name, options, message) => {

@@ -369,7 +369,11 @@ describe.each(versions)("$name", ({ middy: version }) => {
       expect(locks.get(Records[0] as OrderRecord).fencingToken).toBeGreaterThan(0);
       return failures("1002");
     });
-    const { invoke } = consumer({ ...options, disabled: true }, handler, { middy });
+    const never = () => {
+      throw new Error("asked about a record");
+    };
+    const asked = { key: never, owner: never, leaseMs: never, fingerprint: never };
+    const { invoke } = consumer({ ...options, ...asked, disabled: true }, handler, { middy });
     expect(await invoke(kinesis("a", "b", "b"))).toEqual(failures("1002"));
     expect(handler.mock.calls[0]?.[0].Records).toHaveLength(3);
     expect(sent).toEqual([]);

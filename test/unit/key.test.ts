@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LockKeyError } from "../../src/index.ts";
-import { toStoredKey } from "../../src/key.ts";
+import { toStoredKey, toStoredKeys } from "../../src/key.ts";
 
 describe("a key", () => {
   it("is stored with its namespace", () => {
@@ -45,5 +45,16 @@ describe("a key", () => {
   it("the namespace counts", () => {
     expect(toStoredKey("x".repeat(2_046), "n")).toHaveLength(2_048);
     expect(() => toStoredKey("x".repeat(2_047), "n")).toThrow("got 2049");
+  });
+
+  it("that an async function gave is refused, and its rejection doesn't end the process: of several, none", async () => {
+    const unhandled: unknown[] = [];
+    const listener = (error: unknown) => unhandled.push(error);
+    process.on("unhandledRejection", listener);
+    const rejected = () => Promise.reject(new Error("no key"));
+    for (const key of [rejected(), [rejected(), rejected()]]) expect(() => toStoredKeys(key)).toThrow(LockKeyError);
+    await new Promise(setImmediate);
+    process.off("unhandledRejection", listener);
+    expect(unhandled).toEqual([]);
   });
 });

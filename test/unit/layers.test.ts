@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["batch-order", "clock", "parallel", "record", "write-queue"],
-  ["errors"],
+  ["batch-order", "clock", "not-async", "record", "write-queue"],
+  ["errors", "parallel"],
   [
     "batch-outcome",
     "batch-source",
@@ -30,7 +30,8 @@ const LAYERS = [
   ["lock-client"],
   ["admin", "execution", "invocation-options"],
   ["batch-options", "locks-of"],
-  ["batch-acquire", "invocation"],
+  ["batch-wanted", "invocation"],
+  ["batch-acquire"],
   ["batch-run"],
   ["batch", "middleware", "with-lock", "with-lock-batch"],
   ["index"],
