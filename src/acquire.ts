@@ -119,11 +119,8 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
 const inTheWay = ({ records }: Refusal): LockRecord | undefined =>
   records.find(({ status }) => status !== "FINISHED") ?? records[0];
 
-const timedOut = ({ keys, waitMs }: Wanted, blocker: LockRecord | undefined) =>
-  new LockTimeoutError(
-    `Lock ${JSON.stringify(blocker?.key ?? keys[0])} did not become free within ${waitMs} ms`,
-    blocker,
-  );
+const timedOut = ({ waitMs }: Wanted, blocker: LockRecord | undefined) =>
+  new LockTimeoutError(`The key did not become free within ${waitMs} ms`, blocker);
 
 /** How often several keys are tried for while none of them is held. */
 const MAX_ATTEMPTS = 5;

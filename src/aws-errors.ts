@@ -93,7 +93,9 @@ export const translate = async (
     );
   }
   if (isNamed(error, "AccessDeniedException")) {
-    return new LockTableError(`No permission: allow dynamodb:${action} on table ${tableName} in the role`, cause);
+    // There is no action of this name: each write of a transaction needs its own.
+    const needed = action === "TransactWriteItems" ? "UpdateItem" : action;
+    return new LockTableError(`No permission: allow dynamodb:${needed} on table ${tableName} in the role`, cause);
   }
   const details = [error, ...reasons].map((part) => Object(part).message ?? Object(part).Message).join(" ");
   const invalid = isNamed(error, "ValidationException") || reasons.some(({ Code }) => Code === "ValidationError");

@@ -221,7 +221,7 @@ class Acquiring {
 
   #acquisitionOf(index: number) {
     const { options, execution } = this.#request;
-    const { heartbeatMs, expiry, onLost } = options;
+    const { heartbeatMs, expiry, onLost, rememberMs } = options;
     const { owner, leaseMs, fingerprint } = this.#wanted[index] as Wanted;
     const isOrdered = this.#places[index]?.group !== undefined;
     return {
@@ -230,6 +230,7 @@ class Acquiring {
       fingerprint,
       expiry,
       onLost,
+      rememberMs,
       inTurn: this.#heartbeats,
       // In order, the first that is held is waited for, and nothing behind it.
       waitMs: isOrdered && !this.#waited.has(index) ? 0 : Math.floor(this.#waitMs),

@@ -132,8 +132,7 @@ export class BatchRun {
    */
   async #settleEach(outcomes: readonly Outcome[]): Promise<void> {
     const { options, batch, execution, locks } = this.#request;
-    const { concurrency = DEFAULT_CONCURRENCY, rememberMs } = options;
-    const remember = rememberMs === undefined ? {} : { rememberMs };
+    const { concurrency = DEFAULT_CONCURRENCY } = options;
     const lanes = Map.groupBy(this.#given, (index) => batch.items[index]?.lane ?? index);
     const left = new Set(this.#given.flatMap((index) => this.#acquired.locks[index] ?? []));
     const patience = new Patience();
@@ -145,7 +144,7 @@ export class BatchRun {
         const isFinish = outcomes[index] === "finish";
         if (!lock || (isBroken && isFinish)) continue;
         if (isOver || patience.isOver) return;
-        await (isFinish ? lock.finish(remember) : lock.release()).then(
+        await (isFinish ? lock.finish() : lock.release()).then(
           () => patience.answered(),
           (error: unknown) => {
             patience.failed(error);

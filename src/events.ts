@@ -105,10 +105,14 @@ const LEVELS: Record<LockEvent["type"], keyof LockLogger> = {
   "not-started": "warn",
 };
 
-/** What must not go unheard where nobody listens: no lock tells of it, and no error is thrown. */
+/** What must not go unheard where nobody listens: no error need be thrown for it. */
 const warningOf = (event: LockEvent): Error | string | undefined => {
   if (event.type === "not-started")
     return `${event.records} records of a batch come back, not begun: ${NOT_STARTED[event.reason]}`;
+  if (event.type === "lost") return `Lock ${event.key} is lost: ${event.reason}`;
+  if (event.type === "response-not-stored")
+    return `The response under lock ${event.key} is not stored: ${event.reason}`;
+  if (event.type === "failed") return `Lock ${event.key}: ${event.operation} failed: ${event.error}`;
   if (event.type !== "record-failed") return undefined;
   return event.error instanceof Error ? event.error : `Record ${event.identifier} failed: ${event.error}`;
 };

@@ -35,8 +35,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   checkOptions(caller, options, dynamoLockChecks);
   checkContradictions(caller, options);
   const { locks, disabled } = locksOf(options);
-  const { onSuccess = "finish", storeResponse = true, rememberMs } = options;
-  const remember = rememberMs === undefined ? {} : { rememberMs };
+  const { onSuccess = "finish", storeResponse = true } = options;
 
   return {
     async begin(request) {
@@ -65,17 +64,14 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
     },
 
     async succeed(lock, response) {
-      const settled =
-        onSuccess === "release"
-          ? lock.release()
-          : lock.finish({ ...remember, ...(storeResponse && { result: response }) });
+      const settled = onSuccess === "release" ? lock.release() : lock.finish(storeResponse ? { result: response } : {});
       await settled.catch(() => {}); // the handler succeeded; the lock has reported its loss or failure
     },
 
     async fail(lock, error) {
       const action = await decide(options, error);
       if (action === "keep") return lock.abandon("on-error");
-      const settled = action === "finish" ? lock.finish({ ...remember, error }) : lock.release();
+      const settled = action === "finish" ? lock.finish({ error }) : lock.release();
       await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
     },
   };
@@ -215,5 +211,5 @@ const acquisitionOf = (options: DynamoLockOptions, execution: Execution): Attemp
   }
   const waitMs = waitOf(options.waitMs, WAIT_RESERVE_MS, execution);
   const lease = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
-  return { ...lease, expiry, permits, onLost, waitMs, execution: durableArn };
+  return { ...lease, expiry, permits, onLost, waitMs, rememberMs: options.rememberMs, execution: durableArn };
 };

@@ -51,6 +51,8 @@ export interface AttemptOptions extends AcquireOptions {
   readonly execution?: string | undefined;
   /** Hash of the payload. */
   readonly fingerprint?: string | undefined;
+  /** How long the key is remembered when it is finished. */
+  readonly rememberMs?: number | undefined;
   /** Lets heartbeats go when it is their turn. */
   readonly inTurn?: ((work: () => Promise<void>) => Promise<void>) | undefined;
 }
@@ -77,7 +79,10 @@ export class LockClient {
   readonly #cache: FinishedCache | undefined;
 
   /** @throws LockOptionsError */
-  constructor(options: LockClientOptions = {}, /** @internal */ store?: Store) {
+  constructor(options?: LockClientOptions);
+  /** @internal */
+  constructor(options: LockClientOptions, store: Store);
+  constructor(options: LockClientOptions = {}, store?: Store) {
     checkOptions("LockClient", options, clientChecks);
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
     const clock = options.clock ?? systemClock;
@@ -89,7 +94,6 @@ export class LockClient {
       clock,
       report: createReporter(options),
       random: options.random ?? Math.random,
-      rememberMs: options.rememberMs ?? DEFAULTS.rememberMs,
       settled: (lock) => this.#held.delete(lock),
       finished: cache && ((ending) => this.#remember(recordOf(ending))),
     };
@@ -156,7 +160,7 @@ export class LockClient {
     options: OnceOptions = {},
   ): Promise<T> {
     checkOptions("once", options, onceChecks);
-    const { storeResult = true, rememberMs, fingerprint, ...acquireOptions } = options;
+    const { storeResult = true, fingerprint, ...acquireOptions } = options;
     const attempt = await this.attempt("once", this.#storedKeys(key), {
       ...acquireOptions,
       fingerprint: fingerprint === undefined ? undefined : toFingerprint(fingerprint),
@@ -173,9 +177,7 @@ export class LockClient {
       await attempt[Symbol.asyncDispose]();
       throw error;
     }
-    await attempt
-      .finish({ ...(storeResult && { result }), ...(rememberMs !== undefined && { rememberMs }) })
-      .catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
+    await attempt.finish(storeResult ? { result } : {}).catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
     return result;
   }
 
@@ -359,6 +361,7 @@ export class LockClient {
         slot,
         previous: before?.status === "IN_PROGRESS" ? before : undefined,
         data: data === undefined ? stored : options.data,
+        rememberMs: options.rememberMs ?? this.#options.rememberMs ?? DEFAULTS.rememberMs,
         dataJson: data ?? (stored === undefined ? undefined : JSON.stringify(stored)),
         layoutBytes: bytesOf(this.#layout),
         fingerprint,
@@ -393,9 +396,7 @@ export class LockClient {
     let cancel = () => {};
     const timeout = new Promise<never>((_resolve, reject) => {
       cancel = this.#host.clock.setTimer(timeoutMs, () => {
-        const error = new LockTimeoutError(
-          `The work under lock ${JSON.stringify(lock.key)} took more than ${timeoutMs} ms`,
-        );
+        const error = new LockTimeoutError(`The work under the lock took more than ${timeoutMs} ms`);
         // Another hold on the same lock goes on.
         if (!lock.isShared) lock.abandon("timeout", error);
         reject(error);

@@ -53,7 +53,6 @@ export interface LockHost {
   readonly clock: Clock;
   readonly report: LockEventListener;
   readonly random: () => number;
-  readonly rememberMs: number;
   settled(lock: Lock): void;
   readonly finished: ((ending: Ending) => void) | undefined;
 }
@@ -199,7 +198,7 @@ export class Lock implements AsyncDisposable {
   async finish(options: FinishOptions = {}): Promise<void> {
     checkOptions("finish", options, finishChecks);
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-    const request = toFinish(options, this.#host.rememberMs);
+    const request = toFinish(options, this.#holding.rememberMs);
     await this.#untilSettled(() =>
       this.#writes.run(async () => {
         if (this.#settled === "finished") return;
@@ -247,7 +246,7 @@ export class Lock implements AsyncDisposable {
         "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
       );
     }
-    const request = toFinish(options, this.#host.rememberMs);
+    const request = toFinish(options, this.#holding.rememberMs);
     const own = cloned(items);
     const { clock, random } = this.#host;
     const held = this.status === "held";

@@ -16,7 +16,7 @@ export interface CommitOptions extends ReleaseOptions {
   readonly status?: string | undefined;
   /**
    * How long repeats are blocked, in ms.
-   * @default 3_600_000, or the client's
+   * @default that of the middleware or of `once`, or the client's
    */
   readonly rememberMs?: number | undefined;
 }
@@ -61,6 +61,8 @@ export interface Held extends Pick<LockRecord, "owner" | "token" | "fencingToken
   readonly keys: Keys;
   readonly fingerprint: string | undefined;
   readonly execution: string | undefined;
+  /** How long it is remembered when it is finished, unless that says otherwise. */
+  readonly rememberMs: number;
   /** JSON of the application's data. */
   readonly dataJson: string | undefined;
   /** Of what the record has beside: names that the table gives, and the sort key. */

@@ -195,7 +195,8 @@ export class DynamoStore implements Store {
       // An earlier attempt may have applied, and made the application's own conditions fail.
       const [key] = keys;
       if (key !== undefined && refusals.some(({ refused }) => refused)) {
-        const found = this.#holdReply(key, hold, await this.#sender.read(key), true, undefined);
+        const item = await this.#sender.read(key).catch(() => undefined);
+        const found = this.#holdReply(key, hold, item, true, undefined);
         if (found.done) return found;
       }
       throw new LockError("LOCK_REQUEST", `It is not known whether the commit applied: ${error}`, { cause: error });

@@ -70,6 +70,7 @@ class Story {
     this.#clients = this.#clocks.map(
       (clock) =>
         new LockClient({
+          onEvent: () => {},
           client: table.client,
           tableName: table.tableName,
           clock,

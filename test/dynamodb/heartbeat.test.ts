@@ -254,7 +254,7 @@ describe("a limit on the work", () => {
       return new Promise((_resolve, reject) => lock.signal.addEventListener("abort", () => reject(lock.signal.reason)));
     };
     const running = locks.run("limited", work, { timeoutMs: 2_000 });
-    const failed = expect(running).rejects.toThrow('The work under lock "limited" took more than 2000 ms');
+    const failed = expect(running).rejects.toThrow("The work under the lock took more than 2000 ms");
     await started.promise;
     await clock.pass(2_000);
     await failed;

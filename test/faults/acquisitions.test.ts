@@ -66,7 +66,7 @@ describe("the end of a lease by watching", () => {
     const clock = manualClock();
     const c = aProcess(table.tableName, { clock, expiry: "observed" });
     const lock = await c.locks.acquire([`${key}-1`, `${key}-2`], { waitMs: 100_000 }).catch((e: Error) => e.message);
-    expect(lock).not.toBe(`Lock "${key}-1" did not become free within 100000 ms`);
+    expect(lock).not.toBe("The key did not become free within 100000 ms");
     expect(typeof lock).not.toBe("string");
     expect(clock.monotonic()).toBeLessThan(13_000);
   });

@@ -60,7 +60,8 @@ describe("waiting for one held record, up to the reserve as the documentation's 
       other.invoke(queue("b", "a"), context()),
     ]);
     expect([one.given(), other.given()]).toEqual([[["a"]], [["b"]]]);
-    expect(answers).toEqual([failures("m2"), failures("m2")]);
+    // Who looks a last time after the other has finished knows that it has.
+    for (const answer of answers) expect([failures("m2"), failures()]).toContainEqual({ ...(answer as object) });
   });
 });
 
