@@ -20,11 +20,12 @@ describe("waiting for one held record, up to the reserve as the documentation's 
   });
 
   it("the others of a queue's batch run, rather than using up their receives", async () => {
-    const { options, heldByAnother } = shop(table);
+    const { options, heldByAnother, types } = shop(table);
     await heldByAnother("b");
-    const { invoke, given } = consumer({ ...options, waitMs: 60_000, reserveMs: 500 });
+    const { invoke, given } = consumer({ ...options, waitMs: 60_000, reserveMs: 500, concurrency: 1 });
     expect(await invoke(queue("a", "b", "c"), lambdaContext({ timeoutMs: 1_200 }))).toEqual(failures("m2"));
     expect(given()).toEqual([["a", "c"]]);
+    expect(types()).toEqual(["acquired", "held", "acquired", "finished", "finished"]);
   });
 
   it("the handler has its reserve", async () => {
@@ -52,8 +53,14 @@ describe("waiting for one held record, up to the reserve as the documentation's 
       },
       { step: "initialize", name: "both-begin" },
     );
+    const bothRun = Promise.withResolvers<void>();
+    let running = 0;
+    const handler = async () => {
+      if (++running === 2) bothRun.resolve();
+      await bothRun.promise;
+    };
     const waiting = { ...options, concurrency: 1, waitMs: 60_000, reserveMs: 500 };
-    const [one, other] = [consumer(waiting), consumer(waiting)];
+    const [one, other] = [consumer(waiting, handler), consumer(waiting, handler)];
     const context = () => lambdaContext({ timeoutMs: 1_200 });
     const answers = await Promise.all([
       one.invoke(queue("a", "b"), context()),
@@ -87,20 +94,29 @@ describe("a DynamoDB that hangs", () => {
   };
 
   it.each([
-    { source: "a queue", event: queue("a", "b", "c"), comesBack: failures("m2") },
+    {
+      source: "a queue",
+      event: queue("a", "b", "c"),
+      comesBack: failures("m2"),
+      begun: ["FINISHED", "RELEASED", "FINISHED"],
+    },
     {
       source: "a message group",
       event: fifo(["red", "a"], ["red", "b"], ["red", "c"]),
       comesBack: failures("m2", "m3"),
+      begun: ["FINISHED", "IN_PROGRESS", "IN_PROGRESS"],
     },
   ])(
     "after the handler, of $source: the response is there before the deadline, or all that was done is done again",
-    async ({ event, comesBack }) => {
-      const { options, client, types } = shop(table);
-      hanging(client, (_order, n) => n > 3);
+    async ({ event, comesBack, begun }) => {
+      const { options, client, types, statuses } = shop(table);
+      const { goOn } = hanging(client, (_order, n) => n > 3);
       const answered = consumer({ ...options, timeoutEarlyMs: 0 }, async () => failures("m2"));
       expect(await withinDeadline(answered, event)).toEqual(comesBack);
       expect(types()).toEqual(["acquired", "acquired", "acquired", "kept", "kept", "kept"]);
+      goOn(); // the process goes on, in the next invocation
+      await turn(100);
+      expect(await statuses("a", "b", "c")).toEqual(begun);
     },
   );
 
@@ -151,6 +167,17 @@ describe("a DynamoDB that hangs", () => {
     expect(await withinDeadline(answered, kinesis("a", "b", "c"))).toEqual(failures("1002"));
     expect(aboutC, "c was taken, and given back").toBe(2);
     expect(answered.given()).toEqual([["a"]]);
+  });
+
+  it("when it is given back one by one: the rest is left to its lease", async () => {
+    const { options, client, types } = shop(table);
+    let aboutB = 0;
+    hanging(client, (order) => order === "b" && ++aboutB === 2); // its release
+    const answered = consumer({ ...options, concurrency: 1 });
+    const event = fifo(["red", "a"], ["blue", "a"], ["blue", "b"], ["blue", "c"]);
+    expect(await withinDeadline(answered, event)).toEqual(failures("m3", "m4"));
+    expect(answered.given()).toEqual([["a"]]);
+    expect(types()).toEqual(["acquired", "acquired", "acquired", "kept", "finished", "dropped"]);
   });
 });
 

@@ -169,10 +169,13 @@ describe("while the keys are taken", () => {
     }
   });
 
-  it("a record that is wrong says nothing of DynamoDB: one that answers nothing fails the batch all the same", async () => {
+  it.each<[string, Partial<DynamoLockBatchOptions<OrderRecord>>]>([
+    ["no owner", { owner: forC("", "me") }],
+    ["too short a lease", { leaseMs: forC(1_000, 5_000), heartbeatMs: 2_000 }],
+  ])("a record with %s says nothing of DynamoDB: one that answers nothing fails the batch", async (_name, more) => {
     const { options, client } = shop(table);
     throttle(client, () => true);
-    const { invoke } = consumer({ ...options, concurrency: 1, owner: forC("", "me") });
+    const { invoke } = consumer({ ...options, ...more, concurrency: 1 });
     await expect(invoke(queue("a", "b", "c", "d"))).rejects.toMatchObject({ code: "LOCK_REQUEST" });
   });
 
