@@ -337,6 +337,7 @@ describe("a process that dies between two records", () => {
         dying.state.wire = ({ n, send }) => (n <= 3 + finished ? send() : new Promise(() => {})); // nothing is sent any more
       });
       void crashed.invoke(event, oneLease());
+      await vi.waitFor(() => expect(crashed.run).toHaveBeenCalled());
       await vi.waitFor(() => expect(dying.types().filter((type) => type === "finished")).toHaveLength(finished));
 
       const next = aProcess(table.tableName, { clock, namespace });
