@@ -4,7 +4,12 @@ import type { SQSBatchItemFailure, SQSEvent, SQSRecord } from "aws-lambda";
 import { dynamoLockBatch } from "middy-dynamo-lock";
 
 export const handler = middy<SQSEvent>()
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).movementId }))
+  .use(
+    dynamoLockBatch({
+      key: (record: SQSRecord) => JSON.parse(record.body).movementId,
+      rememberMs: 15 * 24 * 3_600_000,
+    }),
+  )
   .handler(async (event) => {
     const batchItemFailures: SQSBatchItemFailure[] = [];
     const stopped = new Set<string | undefined>();

@@ -32,8 +32,8 @@ beforeAll(async () => {
   // Built and packed elsewhere, so that nobody's dist changes meanwhile.
   const source = join(folder, "package");
   await mkdir(source);
-  for (const file of ["package.json", "LICENSE", "README.md", "CHANGELOG.md"]) {
-    await cp(join(root, file), join(source, file)).catch((error: NodeJS.ErrnoException) => {
+  for (const file of ["package.json", "LICENSE", "README.md", "CHANGELOG.md", "docs"]) {
+    await cp(join(root, file), join(source, file), { recursive: true }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error; // some are written last
     });
   }
@@ -94,7 +94,7 @@ export { createLockTable };
 `;
 
 it("what is packed is meant to ship", () => {
-  const meant = /^(dist\/[\w-]+\.(js|d\.ts)|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
+  const meant = /^(dist\/[\w-]+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
   expect(packed).toEqual(expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "LICENSE", "package.json"]));
 });
