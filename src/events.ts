@@ -1,6 +1,7 @@
 import type { LockLostReason } from "./errors.ts";
 import type { LockStatus } from "./record.ts";
 
+/** What every event about a lock tells of it. */
 export interface AboutLock {
   /** The key with its namespace. */
   readonly key: string;
@@ -11,6 +12,10 @@ export interface AboutLock {
   readonly elapsedMs: number;
 }
 
+/**
+ * Why a key was left to its lease. `on-error`: `onError: 'keep'`. `timeout`: the handler, or the work, may still be running. `streaming`: so may
+ * its response. `unsettled`: of a batch, DynamoDB doesn't answer any more, or the invocation ends.
+ */
 export type KeptReason = "on-error" | "timeout" | "streaming" | "unsettled";
 
 interface AboutAcquisition extends AboutLock {
@@ -45,7 +50,9 @@ export type LockEvent =
   | (AboutLock & { readonly type: "replayed"; readonly responseStored: boolean })
   /** A repeat in a batch was acknowledged without running. The fields are the first run's. */
   | (AboutLock & { readonly type: "dropped" })
+  /** The key is finished: repeats don't run. */
   | (AboutLock & { readonly type: "finished"; readonly responseStored: boolean })
+  /** The key is free. */
   | (AboutLock & { readonly type: "released" })
   /** Finished, but a repeat will get no response: `reason` says what of it could not be stored. */
   | (AboutLock & { readonly type: "response-not-stored"; readonly reason: string })
@@ -58,15 +65,17 @@ export type LockEvent =
   | (AboutLock & { readonly type: "force-released"; readonly status: LockStatus; readonly expiresAt: number })
   /** The lease is over, or a write found that the lock is not ours any more and changed nothing. */
   | (AboutLock & { readonly type: "lost"; readonly reason: LockLostReason })
-  /** Finishing or releasing failed; the lease ends by itself. */
+  /** A request of a lock that is held failed: to renew, finish, commit or release it, or to store its response. What is not settled, the lease ends. */
   | (AboutLock & { readonly type: "failed"; readonly operation: string; readonly error: unknown })
   /** A record of a batch comes back, because its key could not be made or not be taken. */
   | { readonly type: "record-failed"; readonly identifier: string; readonly error: unknown }
   /** As many records of a batch come back untried, or unanswered: the invocation has too little time left, or DynamoDB doesn't answer. */
   | { readonly type: "not-started"; readonly records: number; readonly reason: NotStartedReason };
 
+/** Why records of a batch were not begun. `time`: less than `reserveMs` is left. `faults`: DynamoDB doesn't answer. */
 export type NotStartedReason = "time" | "faults";
 
+/** What is told of every event: `onEvent`. */
 export type LockEventListener = (event: LockEvent) => void;
 
 /** What is needed of a logger: `@aws-lambda-powertools/logger` and `console` fit as they are. */
