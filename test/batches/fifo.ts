@@ -7,7 +7,7 @@ export const handler = middy<SQSEvent>()
   .use(
     dynamoLockBatch({
       key: (record: SQSRecord) => JSON.parse(record.body).movementId,
-      rememberMs: 15 * 24 * 3_600_000,
+      rememberMs: 29 * 24 * 3_600_000, // 14 days in the queue, and 14 in its dead-letter queue
     }),
   )
   .handler(async (event) => {
