@@ -29,7 +29,7 @@ type AsInDynamoLock =
 export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOptions, AsInDynamoLock> {
   /**
    * What to lock, from a record: what is the same whenever the same thing is to be done. Missing (`undefined`, `null` or `''`): see
-   * `onMissingKey`. At most 2,048 bytes. A record whose key function throws fails alone.
+   * `onMissingKey`. At most 2,048 bytes with the namespace. A record whose key function throws fails alone.
    */
   readonly key: (record: TRecord, context: Context) => LockKey;
   /**

@@ -26,6 +26,7 @@ export {
   ReplayedError,
 } from "./errors.ts";
 export type {
+  AboutLock,
   KeptReason,
   LockEvent,
   LockEventListener,

@@ -22,7 +22,7 @@ export interface LockRequest<TEvent = unknown> {
 // biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(event) => event.date` has to compile.
 export interface DynamoLockOptions<TEvent = any> {
   /**
-   * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At most 2,048 bytes.
+   * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At most 2,048 bytes with the namespace.
    * A number and its decimal string are the same key. An array: several keys, taken all or none, at most 100.
    */
   readonly key: (event: TEvent, context: Context) => LockKey | readonly LockKey[];
@@ -66,12 +66,12 @@ export interface DynamoLockOptions<TEvent = any> {
   readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
   /**
    * Keep the response with the finished key, for repeats. Values that JSON can't carry are not stored; repeats then
-   * get `undefined`.
+   * get `undefined`. What the handler settles itself keeps the `result` that it gave `finish` or `commit`, and no other.
    * @default true
    */
   readonly storeResponse?: boolean | undefined;
   /**
-   * How long a finished key blocks repeats, in ms.
+   * How long a finished key blocks repeats, in ms: longer than the event's source, and its dead-letter queue, can deliver it again.
    * @default 3_600_000
    */
   readonly rememberMs?: number | undefined;
@@ -87,7 +87,8 @@ export interface DynamoLockOptions<TEvent = any> {
   readonly clockSkewMs?: number | undefined;
   /**
    * How long to wait for a held key, in ms, and never into the last 500 ms of the invocation. A key that finishes
-   * meanwhile is replayed. The time is the handler's too: it counts against the function's timeout.
+   * meanwhile is replayed. The time is the handler's too: it counts against the function's timeout. In vain is a
+   * `LockTimeoutError`. Needs `dynamodb:GetItem`.
    * @default 0
    */
   readonly waitMs?: number | undefined;
@@ -145,7 +146,8 @@ export interface DynamoLockOptions<TEvent = any> {
   /** Called for every transition, synchronously. */
   readonly onEvent?: LockEventListener | undefined;
   /**
-   * Run every handler without a lock, for local work: nothing is sent, and `context.lock` is a stand-in.
+   * Run every handler without a lock, for local work: nothing is sent but the items that you commit, and `context.lock` is a
+   * stand-in.
    * @default process.env.DYNAMO_LOCK_DISABLED is '1' or 'true'
    */
   readonly disabled?: boolean | undefined;

@@ -152,7 +152,16 @@ export class LockClient {
    * Runs `work` once per key within `rememberMs`: a repeat gets what the first run returned (`undefined` if that could
    * not be stored). If `work` throws, the key is released, so that a retry can run.
    *
-   * @throws LockHeldError while another run is at it, and what `acquire` throws
+   * @example
+   * // Exactly once: the order and the end of the key in one transaction.
+   * const order = await locks.once(`order-${id}`, async (lock) => {
+   *   const result = { id, status: "placed" };
+   *   await lock.commit([{ Put: { TableName: "orders", Item: { id: { S: id } } } }], { result });
+   *   return result;
+   * }, { rememberMs: 15 * 24 * 3_600_000, fingerprint: cart });
+   *
+   * @throws LockHeldError while another run is at it, PayloadMismatchError for another `fingerprint`, ReplayedError if the first
+   * run finished with an error, and what `acquire` throws
    */
   async once<T>(
     key: LockKey | readonly LockKey[],
@@ -181,13 +190,22 @@ export class LockClient {
     return result;
   }
 
-  /** The record of a key as it is now (strongly consistent), with its response wherever that is stored, or `undefined`. */
+  /**
+   * The record of a key as it is now (strongly consistent), with its response wherever that is stored, or `undefined`. Needs
+   * `dynamodb:GetItem`.
+   *
+   * @throws LockKeyError, LockTableError, LockError
+   */
   async get(key: LockKey): Promise<LockRecord | undefined> {
     const record = await this.#read(key);
     return record && this.withResult(record);
   }
 
-  /** How many hold the key now (strongly consistent): of a semaphore, its permits in use. */
+  /**
+   * How many hold the key now (strongly consistent): of a semaphore, its permits in use. Needs `dynamodb:GetItem`.
+   *
+   * @throws LockKeyError, LockTableError, LockError
+   */
   async count(key: LockKey): Promise<number> {
     const record = await this.#read(key);
     const now = this.#host.clock.now();

@@ -77,6 +77,7 @@ export interface Ending {
 export class Lock implements AsyncDisposable {
   /** The keys with their namespace, as stored. */
   readonly keys: Keys;
+  /** Who took it, for people who read the table: in a Lambda the request id, unless the options say otherwise. Proves nothing. */
   readonly owner: string;
   /** Random id of this acquisition: the proof of ownership that every later write carries. */
   readonly token: string;
@@ -179,6 +180,13 @@ export class Lock implements AsyncDisposable {
   /**
    * Prolongs the lease to `ms` from now.
    *
+   * @example
+   * const lock = await locks.acquire("import", { leaseMs: 10_000, heartbeatMs: false });
+   * for (const part of parts) {
+   *   await lock.extend(10_000); // throws when another has taken the key
+   *   await importPart(part);
+   * }
+   *
    * @throws LockLostError if the lease is over, or another run has taken the key over.
    * @throws LockError if DynamoDB could not be reached: the lease is as it was, or shorter if it was to be shortened.
    */
@@ -228,6 +236,7 @@ export class Lock implements AsyncDisposable {
    * lock is still held, and `CancellationReasons` are in the order of your items, with those of the lock after them.
    * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: commit the same items again, or
    * let it be: a release makes sure that it never will be. Other errors of DynamoDB come as they are; nothing was written.
+   * @throws LockOptionsError for a semaphore, and in a durable execution.
    */
   async commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
     checkOptions("commit", options, commitChecks);

@@ -24,11 +24,11 @@ type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
  *
  * @example
  * export const handler = middy<ScheduledEvent>()
- *   .use(dynamoLock({ key: (event) => event.detail.date }))
+ *   .use(dynamoLock<ScheduledEvent>({ key: (event) => event.detail.date })) // Middy doesn't hand on the event's type
  *   .handler(async (event, context) => report(event.detail.date, context.lock.fencingToken));
  *
- * @throws LockOptionsError at construction. In an invocation: LockHeldError, ReplayedError, LockKeyError,
- * LockTableError, LockError.
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting,
+ * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(

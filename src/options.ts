@@ -8,6 +8,7 @@ import { ATTRIBUTES } from "./record.ts";
 import { MAX_SEMAPHORE_LEASE_MS, type TableLayout } from "./requests.ts";
 import type { Backoff } from "./wait.ts";
 
+/** Options of `LockClient`: where the records are, who takes locks, and what holds for all of them unless a call says otherwise. */
 export interface LockClientOptions {
   /**
    * Name or ARN of the table.
@@ -82,10 +83,18 @@ export interface LockClientOptions {
    * of their own. They are printed with yours, by `logMetrics` or `publishStoredMetrics`.
    */
   readonly metrics?: LockMetrics | undefined;
-  /** Called for every transition, synchronously. */
+  /**
+   * Called for every transition, synchronously.
+   *
+   * @example
+   * onEvent: (event) => {
+   *   if (event.type === "lost") page(`${event.key}: ${event.reason}`);
+   * }
+   */
   readonly onEvent?: LockEventListener | undefined;
   /**
-   * Create the table, with `createLockTable`'s defaults, when it turns out to be missing. Needs its permissions.
+   * Create the table, with `createLockTable`'s defaults, when it turns out to be missing. Needs
+   * `dynamodb:CreateTable`, and `UpdateTimeToLive`, without which TTL stays off.
    * @default false
    */
   readonly ensureTable?: boolean | undefined;
@@ -100,6 +109,7 @@ export interface LockClientOptions {
   readonly random?: (() => number) | undefined;
 }
 
+/** Options of `tryAcquire`, which doesn't wait. */
 export interface TryAcquireOptions {
   /** Overrides the client's. */
   readonly leaseMs?: number | undefined;
@@ -138,9 +148,11 @@ export interface TryAcquireOptions {
   readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
 
+/** Options of `acquire`, which may wait. */
 export interface AcquireOptions extends TryAcquireOptions {
   /**
-   * How long to wait for a held key, in ms. Throttling and faults of the network are retried as long, too.
+   * How long to wait for a held key, in ms. Throttling and faults of the network are retried as long, too. Needs
+   * `dynamodb:GetItem`.
    * @default 0
    */
   readonly waitMs?: number | undefined;
@@ -153,6 +165,7 @@ export interface AcquireOptions extends TryAcquireOptions {
   readonly backoff?: Backoff | undefined;
 }
 
+/** Options of `run`: those of `acquire`, and a limit on the work. */
 export interface RunOptions extends AcquireOptions {
   /**
    * Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a `LockTimeoutError`. The key is
@@ -161,6 +174,7 @@ export interface RunOptions extends AcquireOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** Options of `once`: those of `acquire`, and how the key is finished. A semaphore can't be. */
 export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant"> {
   /** Overrides the client's. */
   readonly rememberMs?: number | undefined;

@@ -4,13 +4,15 @@ import { itemBytes, type LockRecord } from "./record.ts";
 import type { Settlement } from "./requests.ts";
 import { encodeData, type StorableResult, toFailure, toStorable } from "./result.ts";
 
+/** Options of `lock.release`. */
 export interface ReleaseOptions {
   /** Replaces the data stored with the lock: any JSON value. Left out: it stays, for the next holder. */
   readonly data?: unknown;
 }
 
+/** Options of `lock.commit`: what is remembered with the finished key. */
 export interface CommitOptions extends ReleaseOptions {
-  /** The response that repeats get. Left out: none is stored. `undefined` is stored as such. */
+  /** The response that repeats get. Left out: none is stored, also not what the handler returns. `undefined` is stored as such. */
   readonly result?: unknown;
   /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
   readonly status?: string | undefined;
@@ -21,6 +23,7 @@ export interface CommitOptions extends ReleaseOptions {
   readonly rememberMs?: number | undefined;
 }
 
+/** Options of `lock.finish`. */
 export interface FinishOptions extends CommitOptions {
   /** Remember a final failure instead: repeats throw a `ReplayedError` with its name, message and status code. */
   readonly error?: unknown;

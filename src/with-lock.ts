@@ -12,8 +12,8 @@ import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocat
  *   { key: (event) => event.time.slice(0, 10) },
  * );
  *
- * @throws LockOptionsError at construction. In an invocation: LockHeldError, ReplayedError, LockKeyError,
- * LockTableError, LockError.
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting,
+ * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError.
  */
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,

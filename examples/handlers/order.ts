@@ -7,8 +7,8 @@ import { dynamoLockBatch } from "middy-dynamo-lock";
 
 const logger = new Logger({ serviceName: "order" });
 
-/** A message can come again for as long as a queue can keep it, by way of the dead-letter queue too: 14 days at most. */
-const REMEMBER_MS = 14 * 24 * 3_600_000;
+/** Longer than a message can come again, by way of the dead-letter queue too: a queue keeps it for 14 days at most. */
+const REMEMBER_MS = 15 * 24 * 3_600_000;
 
 /** Stands for the work: how long it takes. */
 const WORK_MS = Number(process.env.WORK_MS ?? 500);

@@ -16,8 +16,10 @@ const REMEMBER_MS = 24 * 3_600_000;
 const WORK_MS = Number(process.env.WORK_MS ?? 500);
 
 /**
- * Charges once per `Idempotency-Key`: a repeat gets the first response, a concurrent one 409, one without the header 400.
+ * Charges once per `Idempotency-Key`: a repeat gets the first response, a concurrent one 409, another body under the same key 422, one
+ * without the header 400.
  *
+ * After a crash the next run charges again: hand `context.lock.key` to a real provider as its idempotency key.
  * Once you know who is calling, put that into the key too, or one caller's key gets another caller's response.
  */
 export const handler = middy<APIGatewayProxyEventV2>()
@@ -25,9 +27,11 @@ export const handler = middy<APIGatewayProxyEventV2>()
   // Before the lock, because Middy runs onError in reverse: the lock must see the error before it becomes a response.
   .use(httpErrorHandler({ logger: (error) => logger.warn("No payment", error) }))
   .use(
-    dynamoLock({
-      key: (event) => event.headers["idempotency-key"], // API Gateway sends header names in lower case
+    dynamoLock<APIGatewayProxyEventV2>({
+      key: (event) => event.headers["idempotency-key"], // an HTTP API sends header names in lower case
+      fingerprint: (event) => event.body,
       rememberMs: REMEMBER_MS,
+      replayedHeader: true,
       logger,
     }),
   )

@@ -8,7 +8,7 @@ import { dynamoLockBatch } from "middy-dynamo-lock";
 const logger = new Logger({ serviceName: "reading" });
 
 /** A repeat comes from a producer that tries again, or from a shard that is read again: within the day that the stream keeps a record. */
-const REMEMBER_MS = 24 * 3_600_000;
+const REMEMBER_MS = 48 * 3_600_000;
 
 /** Half of the function's timeout to work: a batch of 50 readings takes 25 s, one after the other. */
 const RESERVE_MS = 30_000;

@@ -7,8 +7,8 @@ import { dynamoLockBatch } from "middy-dynamo-lock";
 
 const logger = new Logger({ serviceName: "stock" });
 
-/** See order.ts. SQS itself drops repeats for five minutes only. */
-const REMEMBER_MS = 14 * 24 * 3_600_000;
+/** Longer than 14 days in the queue, and 14 in a dead-letter queue of its own. SQS itself drops repeats for five minutes only. */
+const REMEMBER_MS = 29 * 24 * 3_600_000;
 
 /** Stands for the work: how long it takes. */
 const WORK_MS = Number(process.env.WORK_MS ?? 500);

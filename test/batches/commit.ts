@@ -6,7 +6,13 @@ import { dynamoLockBatch } from "middy-dynamo-lock";
 const paymentOf = (record: SQSRecord): { id: string; account: string; cents: number } => JSON.parse(record.body);
 
 export const handler = middy<SQSEvent>()
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => paymentOf(record).id, fingerprint: (record) => record.body }))
+  .use(
+    dynamoLockBatch({
+      key: (record: SQSRecord) => paymentOf(record).id,
+      fingerprint: (record) => record.body,
+      rememberMs: 15 * 24 * 3_600_000, // longer than SQS keeps a message: 14 days at most
+    }),
+  )
   .handler(async (event, { locks }) =>
     Promise.allSettled(
       event.Records.map(async (record) => {

@@ -4,7 +4,12 @@ import type { SQSBatchItemFailure, SQSEvent, SQSRecord } from "aws-lambda";
 import { dynamoLockBatch } from "middy-dynamo-lock";
 
 export const handler = middy<SQSEvent>()
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).movementId }))
+  .use(
+    dynamoLockBatch({
+      key: (record: SQSRecord) => JSON.parse(record.body).movementId,
+      rememberMs: 29 * 24 * 3_600_000, // 14 days in the queue, and 14 in its dead-letter queue
+    }),
+  )
   .handler(async (event) => {
     const batchItemFailures: SQSBatchItemFailure[] = [];
     const stopped = new Set<string | undefined>();

@@ -4,7 +4,12 @@ import type { SQSEvent, SQSRecord } from "aws-lambda";
 import { dynamoLockBatch } from "middy-dynamo-lock";
 
 export const handler = middy<SQSEvent>()
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).orderId }))
+  .use(
+    dynamoLockBatch({
+      key: (record: SQSRecord) => JSON.parse(record.body).orderId,
+      rememberMs: 15 * 24 * 3_600_000,
+    }),
+  )
   .handler(async (event, { locks }) =>
     Promise.allSettled(
       event.Records.map(async (record) => {

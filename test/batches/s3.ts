@@ -11,6 +11,7 @@ export const handler = middy<S3Event>()
     dynamoLock({
       key: (event: S3Event) =>
         event.Records.map((record) => `${record.s3.bucket.name}/${objectKeyOf(record)}/${record.s3.object.sequencer}`),
+      rememberMs: 15 * 24 * 3_600_000,
     }),
   )
   .handler(async (event) => {

@@ -5,6 +5,11 @@ import type { SQSEvent, SQSRecord } from "aws-lambda";
 import { dynamoLockBatch } from "middy-dynamo-lock";
 
 export const handler = middy<SQSEvent>()
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).orderId }))
+  .use(
+    dynamoLockBatch({
+      key: (record: SQSRecord) => JSON.parse(record.body).orderId,
+      rememberMs: 15 * 24 * 3_600_000,
+    }),
+  )
   .use(sqsPartialBatchFailure())
   .handler(async (event) => Promise.allSettled(event.Records.map((record) => shipOrder(record.body))));

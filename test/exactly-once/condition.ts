@@ -9,13 +9,17 @@ const locks = new LockClient({ client });
 
 /** A part: at most 99 rows. */
 export const importRows = (file: string, parts: AsyncIterable<{ sku: string; price: number }[]>) =>
-  locks.once(file, async (lock) => {
-    let imported = 0;
-    for await (const rows of parts) {
-      const puts = rows.map((Item) => ({ Put: { TableName: "prices", Item } }));
-      const held = { ConditionCheck: lock.documentCondition() };
-      await documents.send(new TransactWriteCommand({ TransactItems: [held, ...puts] }));
-      imported += rows.length;
-    }
-    return { imported };
-  });
+  locks.once(
+    file,
+    async (lock) => {
+      let imported = 0;
+      for await (const rows of parts) {
+        const puts = rows.map((Item) => ({ Put: { TableName: "prices", Item } }));
+        const held = { ConditionCheck: lock.documentCondition() };
+        await documents.send(new TransactWriteCommand({ TransactItems: [held, ...puts] }));
+        imported += rows.length;
+      }
+      return { imported };
+    },
+    { rememberMs: 15 * 24 * 3_600_000 },
+  );

@@ -197,11 +197,15 @@ describe("payment", () => {
     ...(body !== undefined && { body }),
   });
 
-  it("is made once: a repeat of the sample event gets the first response", async () => {
+  it("is made once: a repeat of the sample event gets the first response, and another amount none", async () => {
     const response = await app.invoke("PaymentFunction", sample);
     expect(response).toMatchObject({ statusCode: 200, headers: { "content-type": "application/json" } });
     expect(JSON.parse(response.body ?? "")).toEqual({ paymentId: expect.any(String), amount: 1250, currency: "EUR" });
-    expect(await app.invoke("PaymentFunction", sample)).toEqual(response);
+    const replayed = { ...response, headers: { ...response.headers, "Idempotent-Replayed": "true" } };
+    expect(await app.invoke("PaymentFunction", sample)).toEqual(replayed);
+    expect(await app.invoke("PaymentFunction", { ...sample, body: '{"amount":1,"currency":"EUR"}' })).toMatchObject({
+      statusCode: 422,
+    });
   });
 
   it("is refused with 409 while the same one is under way", async () => {

@@ -3,5 +3,5 @@ import middy from "@middy/core";
 import { dynamoLock } from "middy-dynamo-lock";
 
 export const handler = middy<{ date: string }>()
-  .use(dynamoLock({ key: (event) => event.date, waitMs: 840_000, rememberMs: 60_000 }))
+  .use(dynamoLock<{ date: string }>({ key: (event) => event.date, waitMs: 840_000, rememberMs: 60_000 }))
   .handler(async (event) => runEtl(event.date));

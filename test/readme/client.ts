@@ -7,7 +7,7 @@ const locks = new LockClient({ leaseMs: 20_000 }); // renewed every third of it,
 await locks.run("stock-42", async (lock) => recount(42, { signal: lock.signal }), { waitMs: 10_000 });
 
 // Once only: a repeat gets what the first run returned.
-const invoice = await locks.once("invoice-2026-11", () => makeInvoice("2026-11"));
+const invoice = await locks.once("invoice-2026-11", () => makeInvoice("2026-11"), { rememberMs: 31 * 24 * 3_600_000 });
 
 // By hand, several keys, all or none.
 {

@@ -15,7 +15,13 @@ const add = (account: string, cents: number) => ({
 });
 
 export const handler = middy<EventBridgeEvent<"Transfer", Transfer>>()
-  .use(dynamoLock({ key: (event) => event.detail.id, fingerprint: (event) => event.detail }))
+  .use(
+    dynamoLock<EventBridgeEvent<"Transfer", Transfer>>({
+      key: (event) => event.detail.id,
+      fingerprint: (event) => event.detail,
+      rememberMs: 16 * 24 * 3_600_000, // 24 h of EventBridge, 6 h of Lambda, and 14 days of a dead-letter queue
+    }),
+  )
   .handler(async ({ detail }, context) => {
     const response = { transferred: detail.cents };
     await context.lock.commit([add(detail.from, -detail.cents), add(detail.to, detail.cents)], { result: response });

@@ -7,7 +7,7 @@ export const handler = middy<SQSEvent>()
   .use(
     dynamoLockBatch({
       key: (record: SQSRecord) => JSON.parse(record.body).orderId,
-      rememberMs: 7 * 24 * 3_600_000, // longer than the queue keeps a message
+      rememberMs: 15 * 24 * 3_600_000, // longer than SQS keeps a message: 14 days at most
     }),
   )
   .handler(async (event) => Promise.allSettled(event.Records.map((record) => ship(record.body))));

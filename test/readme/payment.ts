@@ -6,5 +6,15 @@ import { dynamoLock } from "middy-dynamo-lock";
 
 export const handler = middy<APIGatewayProxyEventV2>()
   .use(httpErrorHandler())
-  .use(dynamoLock({ key: (event) => event.headers["idempotency-key"], rememberMs: 24 * 3_600_000 }))
-  .handler(async (event) => ({ statusCode: 201, body: JSON.stringify(await charge(event.body)) }));
+  .use(
+    dynamoLock<APIGatewayProxyEventV2>({
+      key: (event) => event.headers["idempotency-key"],
+      fingerprint: (event) => event.body,
+      rememberMs: 24 * 3_600_000,
+      replayedHeader: true,
+    }),
+  )
+  .handler(async (event, context) => {
+    const payment = await charge(event.body, { idempotencyKey: context.lock.key });
+    return { statusCode: 201, body: JSON.stringify(payment) };
+  });

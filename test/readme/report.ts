@@ -4,5 +4,5 @@ import type { ScheduledEvent } from "aws-lambda";
 import { dynamoLock } from "middy-dynamo-lock";
 
 export const handler = middy<ScheduledEvent>()
-  .use(dynamoLock({ key: (event) => event.time.slice(0, 10) }))
+  .use(dynamoLock<ScheduledEvent>({ key: (event) => event.time.slice(0, 10), rememberMs: 48 * 3_600_000 }))
   .handler(async (event) => makeReport(event.time));

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -32,8 +32,8 @@ beforeAll(async () => {
   // Built and packed elsewhere, so that nobody's dist changes meanwhile.
   const source = join(folder, "package");
   await mkdir(source);
-  for (const file of ["package.json", "LICENSE", "README.md", "CHANGELOG.md"]) {
-    await cp(join(root, file), join(source, file)).catch((error: NodeJS.ErrnoException) => {
+  for (const file of ["package.json", "LICENSE", "README.md", "CHANGELOG.md", "docs"]) {
+    await cp(join(root, file), join(source, file), { recursive: true }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error; // some are written last
     });
   }
@@ -94,9 +94,34 @@ export { createLockTable };
 `;
 
 it("what is packed is meant to ship", () => {
-  const meant = /^(dist\/[\w-]+\.(js|d\.ts)|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
+  const meant = /^(dist\/[\w-]+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
   expect(packed).toEqual(expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "LICENSE", "package.json"]));
+});
+
+it("its documentation links to what is packed, and to headings that are there", async () => {
+  const installed = join(app, "node_modules/middy-dynamo-lock");
+  const documents = packed.filter((path) => path.endsWith(".md"));
+  const texts = new Map<string, string>();
+  for (const path of documents) texts.set(path, await readFile(join(installed, path), "utf8"));
+  const headingsOf = (path: string): string[] =>
+    [...(texts.get(path) ?? "").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, "")
+        .replaceAll(" ", "-"),
+    );
+  const broken = documents.flatMap((path) =>
+    [...(texts.get(path) ?? "").matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)].flatMap(
+      ([link, file, heading]) => {
+        const target = file ? posix.join(posix.dirname(path), file) : path;
+        const there = packed.includes(target) && (heading === undefined || headingsOf(target).includes(heading));
+        return there ? [] : [`${path}: ${link}`];
+      },
+    ),
+  );
+  expect(texts.size).toBeGreaterThan(5);
+  expect(broken).toEqual([]);
 });
 
 it("can be imported, also where Middy is not installed", async () => {

@@ -9,5 +9,5 @@ const metrics = new Metrics({ namespace: "reports" });
 
 export const handler = middy<ScheduledEvent>()
   .use(logMetrics(metrics)) // before the lock: it prints what the lock adds after the handler, too
-  .use(dynamoLock({ key: (event) => event.time.slice(0, 10), metrics }))
+  .use(dynamoLock<ScheduledEvent>({ key: (event) => event.time.slice(0, 10), rememberMs: 48 * 3_600_000, metrics }))
   .handler(async (event) => makeReport(event.time));
