@@ -60,9 +60,9 @@ export const isPassing = (cause: unknown): boolean => {
 /** Whether the same request may succeed a moment later. */
 export const isTransient = (error: unknown): boolean => isUnknown(error) || isPassing(causeOf(error));
 
-/** Whether the request of one of our errors may have applied. */
+/** Whether the request of one of our errors may have applied: the last attempt of the SDK, or one before it. */
 export const isInDoubt = (error: unknown): boolean =>
-  error instanceof LockError && error.code === "LOCK_REQUEST" && !isRefusal(error.cause);
+  error instanceof LockError && error.code === "LOCK_REQUEST" && (!isRefusal(error.cause) || wasRetried(error.cause));
 
 /** Whether an error is DynamoDB's own word that it did not apply the request, rather than a reply that is missing. */
 export const isRefusal = (error: unknown): boolean => {

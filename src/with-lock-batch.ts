@@ -3,6 +3,7 @@ import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./
 import type { BatchResponse } from "./batch-outcome.ts";
 import { createBatchGuard } from "./batch-run.ts";
 import { isStream, refuseStreaming } from "./invocation.ts";
+import { isMiddyTimeout } from "./middy-request.ts";
 
 type EventOf<TRecord> = { Records: TRecord[] };
 
@@ -41,7 +42,9 @@ export function withLockBatch<TRecord>(
     try {
       response = await handler(given, context as Context & LocksContext<TRecord>);
     } catch (error) {
-      await run.fail();
+      if (isMiddyTimeout(error))
+        run.abandon("timeout"); // of a Middy within: its handler may still be running
+      else await run.fail();
       throw error;
     }
     if (isStream(response)) {

@@ -1,6 +1,8 @@
 import type { Context } from "aws-lambda";
+import { LockLostError } from "./errors.ts";
 import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
+import { isMiddyTimeout } from "./middy-request.ts";
 
 /**
  * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
@@ -37,7 +39,9 @@ export function withLock<TEvent, TResult>(
     try {
       response = await handler(event, context as Context & LockContext);
     } catch (error) {
-      if (lock) await guard.fail(lock, error);
+      // Of a Middy within: its handler may go on, but not under this lock.
+      if (isMiddyTimeout(error)) lock?.abandon("timeout", new LockLostError(lock.key, "expired"));
+      else if (lock) await guard.fail(lock, error);
       throw error;
     }
     if (lock && isStream(response)) throw refuseStreaming(lock);

@@ -123,3 +123,25 @@ describe("onLost", () => {
     expect(told).toHaveLength(1);
   });
 });
+
+describe("a finish that applied, its reply lost, and whose retries were throttled", () => {
+  it("is in doubt: what is committed instead is not taken for written", async () => {
+    const { locks, state } = aProcess(table.tableName, { config: { maxAttempts: 3 } });
+    const key = freshKey();
+    const lock = await locks.acquire(key);
+    let attempts = 0;
+    state.wire = async ({ send }) => {
+      if (attempts++ > 0) throw throttled();
+      await send();
+      throw lost();
+    };
+    expect(await outcome(lock.finish())).toBe("LOCK_REQUEST");
+    attempts = 0;
+    state.wire = async ({ send }) => {
+      const reply = await send().catch(() => {});
+      if (attempts++ === 0) throw lost();
+      return reply;
+    };
+    expect([await outcome(lock.commit([add(key)])), await total(key)]).toEqual(["LOCK_REQUEST", 0]);
+  });
+});

@@ -10,7 +10,9 @@ import {
   LockHeldError,
   LockLostError,
   withLock,
+  withLockBatch,
 } from "../../src/index.ts";
+import { queue, shop } from "../support/batches.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import {
   chain,
@@ -18,6 +20,7 @@ import {
   finished,
   type Handler,
   inProgress,
+  invoker,
   type Middy,
   oneRun,
   type ReportEvent,
@@ -303,5 +306,34 @@ describe.each(versions)("$name", ({ middy }) => {
       expect(await day.item()).toMatchObject(finished("report"));
       expect(day.types()).toEqual(["acquired", "finished"]);
     });
+  });
+});
+
+describe.each(versions)("$name within withLock and withLockBatch", ({ middy }) => {
+  it("an early timeout, which throws, leaves the key to its lease: the handler still runs", async () => {
+    const day = reportDay(table);
+    const gate = deferred();
+    let lock: Lock | undefined;
+    const inner = chain(middy, [], async (_event, context) => {
+      lock = context.lock;
+      await gate.promise;
+      return "late";
+    });
+    const invoke = invoker(withLock(inner as never, day.options));
+    await expect(invoke(day.event, lambdaContext({ timeoutMs: 100 }))).rejects.toMatchObject({ name: "TimeoutError" });
+    expect(await day.item()).toMatchObject(inProgress(lock));
+    expect([lock?.signal.aborted, day.types()]).toEqual([true, ["acquired", "kept"]]);
+    gate.resolve();
+  });
+
+  it("so do those of a batch", async () => {
+    const { options, statuses } = shop(table);
+    const gate = deferred();
+    const inner = chain(middy, [], async () => gate.promise);
+    const handler = withLockBatch(inner as never, { ...options, reserveMs: 0 });
+    const context = lambdaContext({ timeoutMs: 400 });
+    await expect(handler(queue("a", "b"), context)).rejects.toMatchObject({ name: "TimeoutError" });
+    expect(await statuses("a", "b")).toEqual(["IN_PROGRESS", "IN_PROGRESS"]);
+    gate.resolve();
   });
 });

@@ -7,7 +7,7 @@ import { type LockContext, withLock } from "middy-dynamo-lock";
 
 const cors = { origins: ["https://shop.example"] };
 
-const payment = middy<APIGatewayProxyEventV2>({ timeoutEarlyInMillis: 0 })
+const payment = middy<APIGatewayProxyEventV2>()
   .use(httpCors(cors))
   .handler(async (event, context) => {
     const { lock } = context as typeof context & LockContext;
