@@ -29,6 +29,8 @@ export interface Wanted {
   readonly clockSkewMs: number;
   readonly permits: number;
   readonly waitMs: number;
+  /** How long the user wanted to wait, where the end of the invocation has cut that to `waitMs`. */
+  readonly askedMs?: number | undefined;
   readonly backoff: Backoff;
   readonly signal?: AbortSignal | undefined;
   readonly data?: string | undefined;
@@ -60,7 +62,7 @@ export interface Refusal {
  */
 export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<Acquisition | Refusal> => {
   const { clock, store, report, random } = context;
-  const { waitMs, signal, owner, backoff, keys } = wanted;
+  const { waitMs, askedMs = waitMs, signal, owner, backoff, keys } = wanted;
   const deadline = clock.monotonic() + waitMs;
   const attempts = new Attempts(context, wanted);
 
@@ -88,7 +90,7 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
       const mismatch = reply && attempts.mismatch(reply.records);
       if (mismatch) throw new PayloadMismatchError(mismatch);
       blocker = reply && inTheWay(reply);
-      if (reply && (waitMs === 0 || blocker?.status === "FINISHED")) return reply;
+      if (reply && (askedMs === 0 || blocker?.status === "FINISHED")) return reply;
 
       do {
         const leftMs = deadline - clock.monotonic();
@@ -119,8 +121,10 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
 const inTheWay = ({ records }: Refusal): LockRecord | undefined =>
   records.find(({ status }) => status !== "FINISHED") ?? records[0];
 
-const timedOut = ({ waitMs }: Wanted, blocker: LockRecord | undefined) =>
-  new LockTimeoutError(`The key did not become free within ${waitMs} ms`, blocker);
+const timedOut = ({ waitMs, askedMs }: Wanted, blocker: LockRecord | undefined) => {
+  const cut = askedMs === undefined ? "" : `: the end of the invocation has cut short the waitMs of ${askedMs}`;
+  return new LockTimeoutError(`The key did not become free within ${Math.round(waitMs)} ms${cut}`, blocker);
+};
 
 /** How often several keys are tried for while none of them is held. */
 const MAX_ATTEMPTS = 5;

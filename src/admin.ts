@@ -1,11 +1,22 @@
 /** What an operator does to locks that are not their own: functions beside the client, so that a bundle carries only what it uses. */
 import { randomUUID } from "node:crypto";
 import type { ScanFilter } from "./admin-requests.ts";
-import { type Check, checkOptions, milliseconds, ofType, oneOf, text, wholeNumber } from "./check.ts";
-import { LockError } from "./errors.ts";
+import {
+  arrayOfKeys,
+  type Check,
+  checkArgument,
+  checkOptions,
+  milliseconds,
+  ofType,
+  oneOf,
+  show,
+  text,
+  wholeNumber,
+} from "./check.ts";
+import { LockError, LockOptionsError } from "./errors.ts";
 import type { LockInternals } from "./internals.ts";
 import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "./key.ts";
-import type { LockClient } from "./lock-client.ts";
+import { isLockClient, type LockClient } from "./lock-client.ts";
 import { readMany } from "./read-many.ts";
 import { holdingsOf, isOver, type LockRecord, type LockStatus } from "./record.ts";
 
@@ -58,7 +69,7 @@ const listChecks: Record<string, Check> = {
 };
 
 const purgeChecks: Record<string, Check> = {
-  keys: (value) => (Array.isArray(value) ? undefined : "must be an array of keys"),
+  keys: arrayOfKeys,
   olderThanMs: milliseconds(0),
   finished: ofType("boolean"),
 };
@@ -78,8 +89,9 @@ const purgeChecks: Record<string, Check> = {
  * @throws LockOptionsError at the call; LockTableError, LockError from the loop
  */
 export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): AsyncGenerator<LockRecord, void, void> => {
+  const internals = internalsOf("listLocks", locks);
   checkOptions("listLocks", filter, listChecks);
-  return scan(locks.internals, filter);
+  return scan(internals, filter);
 };
 
 /**
@@ -100,9 +112,9 @@ export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): Asyn
  * @throws LockOptionsError, LockKeyError, LockTableError, LockError, or AggregateError of the deletions that failed
  */
 export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions = {}): Promise<string[]> => {
+  const internals = internalsOf("purgeLocks", locks);
   checkOptions("purgeLocks", options, purgeChecks);
   const { keys, olderThanMs, finished = false } = options;
-  const { internals } = locks;
   const { store, clock, clockSkewMs, namespace } = internals;
   const isNeeded = (record: LockRecord) => {
     const now = clock.now();
@@ -139,8 +151,12 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
  *
  * @throws LockKeyError, LockTableError, LockError
  */
-export const forceRelease = async (locks: LockClient, key: LockKey): Promise<LockRecord | undefined> => {
-  const { internals } = locks;
+export const forceRelease = async (
+  locks: LockClient,
+  key: LockKey,
+  ...others: readonly never[]
+): Promise<LockRecord | undefined> => {
+  const internals = internalsOf("forceRelease", locks, others);
   const record = await internals.store.read(toStoredKey(key, internals.namespace));
   return record && breakLock(internals, record, isTaken);
 };
@@ -153,12 +169,21 @@ export const forceRelease = async (locks: LockClient, key: LockKey): Promise<Loc
  *
  * @throws LockTableError, LockError, or AggregateError of the locks that could not be released
  */
-export const releaseAllLocks = (locks: LockClient): Promise<LockRecord[]> => {
-  const { internals } = locks;
+export const releaseAllLocks = async (locks: LockClient, ...others: readonly never[]): Promise<LockRecord[]> => {
+  const internals = internalsOf("releaseAllLocks", locks, others);
   return forEachRecord(scan(internals, { consistentRead: true }), "released", (seen) =>
     // Taking another slot of a semaphore changes its record, but it is the same lock.
     breakLock(internals, seen, (record) => isHeld(record) && (record === seen || record.status === "SEMAPHORE")),
   );
+};
+
+/** Checks the arguments. A function without options refuses some that were meant to limit its work. */
+const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): LockInternals => {
+  checkArgument(caller, "locks, the first argument,", locks, (value) =>
+    isLockClient(value) ? undefined : "must be a LockClient",
+  );
+  if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
+  return locks.internals;
 };
 
 const isTaken = (record: LockRecord) => holdingsOf(record).some(({ status }) => status !== "RELEASED");

@@ -1,4 +1,4 @@
-import { type Check, checkOptions, milliseconds, text } from "./check.ts";
+import { type Check, checkArgument, checkOptions, milliseconds, text } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { LockOptionsError } from "./errors.ts";
 import { type Holding, holdingsOf, type LockRecord, type LockStatus } from "./record.ts";
@@ -37,6 +37,12 @@ export interface LockDescription extends HoldingDescription {
   readonly holders?: readonly HoldingDescription[];
 }
 
+const recordCheck: Check = (value) => {
+  const { key, acquiredAt, updatedAt, expiresAt } = Object(value) as Partial<LockRecord>;
+  const isRecord = typeof key === "string" && [acquiredAt, updatedAt, expiresAt].every(Number.isFinite);
+  return isRecord ? undefined : "must be a LockRecord, as get and listLocks give it";
+};
+
 const checks: Record<string, Check> = { timeZone: text, now: milliseconds(0) };
 
 /**
@@ -49,6 +55,7 @@ const checks: Record<string, Check> = { timeZone: text, now: milliseconds(0) };
  * @throws LockOptionsError for a name that is no time zone.
  */
 export const describeLock = (record: LockRecord, options: DescribeLockOptions = {}): LockDescription => {
+  checkArgument("describeLock", "record, the first argument,", record, recordCheck);
   checkOptions("describeLock", options, checks);
   const { timeZone = "UTC", now = systemClock.now() } = options;
   const write = timeWriter(timeZone);

@@ -1,4 +1,5 @@
 import { CreateTableCommand, type DynamoDBClient, UpdateTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
+import { failureOf, isNamed } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import type { TableLayout } from "./requests.ts";
 
@@ -28,8 +29,9 @@ export const withNewTable = async <T>(
     AttributeDefinitions: all.map(({ AttributeName, AttributeType }) => ({ AttributeName, AttributeType })),
     BillingMode: "PAY_PER_REQUEST",
   });
-  await client.send(creation).catch((error: Error) => {
-    if (error.name !== "ResourceInUseException") throw error; // somebody else is making it
+  await client.send(creation).catch((error: unknown) => {
+    if (!isNamed(error, "ResourceInUseException")) throw failureOf("CreateTable", tableName, error);
+    // Somebody else is making it.
   });
   for (let poll = 1; ; poll++) {
     try {

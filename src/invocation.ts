@@ -1,5 +1,6 @@
-import { checkOptions, oneOf } from "./check.ts";
+import { checkOptions, oneOf, show } from "./check.ts";
 import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
+import { print } from "./events.ts";
 import { describeExecution, type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
 import { toFingerprint } from "./fingerprint.ts";
 import {
@@ -186,9 +187,9 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
     const action = await onError(error);
     const complaint = oneOf("release", "keep", ...(permits > 1 ? [] : ["finish"]))(action);
     if (!complaint) return action;
-    process.emitWarning(`onError ${complaint}, got ${JSON.stringify(action)}: the key is released`);
+    print("error", `onError ${complaint}, got ${show(action)}: the key is released`);
   } catch (failure) {
-    process.emitWarning(failure instanceof Error ? failure : String(failure));
+    print("error", "onError failed, so the key is released", failure);
   }
   return "release";
 };
@@ -210,6 +211,7 @@ const acquisitionOf = (options: DynamoLockOptions, execution: Execution): Attemp
     );
   }
   const waitMs = waitOf(options.waitMs, WAIT_RESERVE_MS, execution);
+  const askedMs = waitMs < (options.waitMs ?? 0) ? options.waitMs : undefined;
   const lease = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
-  return { ...lease, expiry, permits, onLost, waitMs, rememberMs: options.rememberMs, execution: durableArn };
+  return { ...lease, expiry, permits, onLost, waitMs, askedMs, rememberMs: options.rememberMs, execution: durableArn };
 };

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { type Acquisition, acquire, type Refusal, type Wanted } from "./acquire.ts";
-import { checkOptions, forbidTogether } from "./check.ts";
+import { arrayOfKeys, checkArgument, checkOptions, forbidTogether, ofType } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { withNewTable } from "./ensure-table.ts";
@@ -23,6 +23,7 @@ import {
   type AcquireOptions,
   acquireChecks,
   checkAcquisition,
+  checkMethods,
   clientChecks,
   DEFAULTS,
   type LockClientOptions,
@@ -51,6 +52,8 @@ export interface AttemptOptions extends AcquireOptions {
   readonly execution?: string | undefined;
   /** Hash of the payload. */
   readonly fingerprint?: string | undefined;
+  /** The `waitMs` that the user asked for, where the end of the invocation has cut it. */
+  readonly askedMs?: number | undefined;
   /** How long the key is remembered when it is finished. */
   readonly rememberMs?: number | undefined;
   /** Lets heartbeats go when it is their turn. */
@@ -85,6 +88,7 @@ export class LockClient {
   constructor(options: LockClientOptions = {}, store?: Store) {
     checkOptions("LockClient", options, clientChecks);
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
+    checkMethods("LockClient", options);
     const clock = options.clock ?? systemClock;
     const cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
     this.#layout = layoutOf(options);
@@ -141,6 +145,7 @@ export class LockClient {
     work: (lock: Lock) => Promise<T> | T,
     options: RunOptions = {},
   ): Promise<T> {
+    checkArgument("run", "work, the second argument,", work, ofType("function"));
     checkOptions("run", options, runChecks);
     const { timeoutMs, ...acquireOptions } = options;
     const lock = await this.acquire(key, acquireOptions);
@@ -168,6 +173,7 @@ export class LockClient {
     work: (lock: Lock) => Promise<T> | T,
     options: OnceOptions = {},
   ): Promise<T> {
+    checkArgument("once", "work, the second argument,", work, ofType("function"));
     checkOptions("once", options, onceChecks);
     const { storeResult = true, fingerprint, ...acquireOptions } = options;
     const attempt = await this.attempt("once", this.#storedKeys(key), {
@@ -220,6 +226,7 @@ export class LockClient {
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
    */
   async waitUntilFinished(keys: readonly LockKey[], options: WaitUntilFinishedOptions = {}): Promise<LockKey[]> {
+    checkArgument("waitUntilFinished", "keys, the first argument,", keys, arrayOfKeys);
     const { namespace } = this.#options;
     const byStored = new Map(keys.map((key) => [toStoredKey(key, namespace), key]));
     const pending = await waitUntilFinished(this.internals, [...byStored.keys()], options);
@@ -272,6 +279,7 @@ export class LockClient {
       clockSkewMs: this.#clockSkewMs,
       permits,
       waitMs,
+      askedMs: options.askedMs,
       backoff: options.backoff ?? DEFAULTS.backoff,
       signal: signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal,
       data: encodeData(options.data),
@@ -343,7 +351,8 @@ export class LockClient {
   }
 
   async #read(key: LockKey): Promise<LockRecord | undefined> {
-    return this.#withTable(() => this.#host.store.read(this.#storedKeys(key)[0]));
+    const stored = toStoredKey(key, this.#options.namespace);
+    return this.#withTable(() => this.#host.store.read(stored));
   }
 
   /** What the refusal of a finished key would be. */
@@ -457,6 +466,15 @@ export class LockClient {
     return { store, clock, report, random, namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs, forget };
   }
 }
+
+/** Whether it is one, and no imitation: a proxy around a client can't reach what is private to it. */
+export const isLockClient = (value: unknown): value is LockClient => {
+  try {
+    return value instanceof LockClient && value.internals !== undefined;
+  } catch {
+    return false;
+  }
+};
 
 /** The record as a reader would find it. */
 const recordOf = ({ record, result }: Ending): LockRecord => {

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { isInDoubt } from "./aws-errors.ts";
-import { checkOptions, milliseconds } from "./check.ts";
+import { checkOptions, milliseconds, show } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, sendCommit } from "./commit.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
@@ -137,7 +137,7 @@ export class Lock implements AsyncDisposable {
         remainingMs: () => this.remainingMs,
         renew: () => this.#renew(this.#lease.ms),
         expire: (reason) => this.#lose(reason),
-        expiring: onExpiring && (() => callSafely(() => onExpiring(this))),
+        expiring: onExpiring && (() => callSafely("onExpiring", () => onExpiring(this))),
       },
       holding,
     );
@@ -192,7 +192,7 @@ export class Lock implements AsyncDisposable {
    */
   async extend(ms: number): Promise<void> {
     const complaint = milliseconds(1)(ms);
-    if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${ms}`);
+    if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${show(ms)}`);
     await this.#renew(ms);
   }
 
@@ -495,7 +495,7 @@ export class Lock implements AsyncDisposable {
     this.#host.report({ type: "lost", reason, ...this.#about() });
     this.#abort.abort(error);
     this.#told = true;
-    if (!known) callSafely(() => this.#holding.onLost?.(this, error));
+    if (!known) callSafely("onLost", () => this.#holding.onLost?.(this, error));
     return error;
   }
 

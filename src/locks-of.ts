@@ -1,10 +1,10 @@
 import { alwaysFree } from "./always-free.ts";
-import { forbidTogether } from "./check.ts";
+import { forbidTogether, show } from "./check.ts";
 import { systemClock } from "./clock.ts";
 import { LockOptionsError } from "./errors.ts";
 import type { DynamoLockOptions } from "./invocation-options.ts";
-import { LockClient } from "./lock-client.ts";
-import { checkAcquisition } from "./options.ts";
+import { isLockClient, LockClient } from "./lock-client.ts";
+import { checkAcquisition, checkMethods } from "./options.ts";
 
 /** What the middlewares' options have in common: whose locks they take, and for how long. */
 type CommonOptions = Pick<
@@ -43,12 +43,13 @@ export const checkCommon = (caller: string, options: CommonOptions, keyOf: strin
   if (options.key === undefined) {
     throw new LockOptionsError(`${caller}: key is required: a function of ${keyOf}, got undefined`);
   }
-  if (options.locks !== undefined && !(options.locks instanceof LockClient)) {
-    throw new LockOptionsError(`${caller}: locks must be a LockClient, got an object`);
+  if (options.locks !== undefined && !isLockClient(options.locks)) {
+    throw new LockOptionsError(`${caller}: locks must be a LockClient, got ${show(options.locks)}`);
   }
   const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "metrics", "onEvent"];
   forbidTogether(caller, options, "locks", itsOwn, "set it on the LockClient");
   forbidTogether(caller, options, "client", ["clientConfig"], "a client has its configuration already");
+  checkMethods(caller, options);
   if (options.heartbeatMs !== undefined && options.leaseMs === undefined) {
     throw new LockOptionsError(
       `${caller}: heartbeatMs needs leaseMs: a lease as long as the invocation needs no renewal`,

@@ -1,5 +1,17 @@
 import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
-import { anyOf, anything, type Check, milliseconds, ofType, oneOf, text, wholeNumber } from "./check.ts";
+import {
+  anyOf,
+  anything,
+  type Check,
+  checkValue,
+  milliseconds,
+  ofShape,
+  ofType,
+  oneOf,
+  text,
+  wholeNumber,
+  withMethods,
+} from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type LockLostError, LockOptionsError } from "./errors.ts";
 import type { LockEventListener, LockLogger, LockMetrics } from "./events.ts";
@@ -15,7 +27,10 @@ export interface LockClientOptions {
    * @default process.env.DYNAMO_LOCK_TABLE, or 'dynamo-locks'
    */
   readonly tableName?: string | undefined;
-  /** A client of yours. Without it one is made, with short timeouts (see `clientConfig`). */
+  /**
+   * A client of yours; one for documents (`DynamoDBDocumentClient`) does as well. Without it one is made, with short timeouts
+   * (see `clientConfig`).
+   */
   readonly client?: DynamoDBClient | undefined;
   /**
    * Configuration of the client that is made: region, endpoint, credentials. Its defaults keep a hung connection from
@@ -214,6 +229,31 @@ export const sharedChecks = {
   expiry: oneOf("clock", "observed"),
 } satisfies Record<string, Check>;
 
+/** Not by its class: there may be several copies of the AWS SDK, and a client for documents will do as well. */
+export const clientCheck: Check = (value) => {
+  const complaint = withMethods("a DynamoDBClient of the AWS SDK v3", "send")(value);
+  if (complaint) return complaint;
+  const { serviceId } = Object((value as Partial<DynamoDBClient>).config) as { serviceId?: unknown };
+  return typeof serviceId === "string" && serviceId !== "DynamoDB"
+    ? `must be a DynamoDBClient: it is a client of ${serviceId}`
+    : undefined;
+};
+
+const methodChecks: Record<string, Check> = {
+  client: clientCheck,
+  clientConfig: (value) => (clientCheck(value) ? undefined : "must be a configuration: pass a client as client"),
+  logger: withMethods("Powertools' Logger, or what has debug, warn and error", "debug", "warn", "error"),
+  metrics: withMethods("Powertools' Metrics, or what has its addMetric", "addMetric"),
+  clock: withMethods("a Clock", "now", "monotonic", "sleep", "setTimer"),
+};
+
+/** Whether the objects among the options can do what they are for. To be asked after contradictions, which say more. */
+export const checkMethods = (caller: string, options: object): void => {
+  for (const [name, check] of Object.entries(methodChecks)) {
+    checkValue(caller, name, (options as Record<string, unknown>)[name], check);
+  }
+};
+
 export const namespaceCheck: Check = (value) =>
   text(value) ?? (String(value).includes("#") ? "must not contain '#'" : undefined);
 
@@ -228,12 +268,10 @@ export const clientChecks: Record<string, Check> = {
   namespace: namespaceCheck,
   owner: text,
   keyAttribute: attributeName,
-  sortKey: (value) => {
-    const { attribute, value: at } = Object(value) as Record<string, unknown>;
-    return (attributeName(attribute) ?? anyOf(text, (n) => (Number.isFinite(n) ? undefined : "a finite number"))(at))
-      ? "must be { attribute, value } with a name and a string or a number"
-      : undefined;
-  },
+  sortKey: ofShape("must be { attribute, value } with a name and a string or a number", {
+    attribute: attributeName,
+    value: anyOf(text, (n) => (Number.isFinite(n) ? undefined : "a finite number")),
+  }),
   ttlAttribute: attributeName,
   retentionMs: milliseconds(0),
   ensureTable: ofType("boolean"),
@@ -262,9 +300,9 @@ export const acquireChecks = {
   waitMs: milliseconds(0),
   signal: (value: unknown) => (value instanceof AbortSignal ? undefined : "must be an AbortSignal"),
   backoff: (value: unknown) => {
-    const { minMs, maxMs } = Object(value) as Backoff;
-    const fine = !milliseconds(1)(minMs) && !milliseconds(1)(maxMs) && minMs <= maxMs;
-    return fine ? undefined : "must be { minMs, maxMs } with 1 <= minMs <= maxMs";
+    const bounds = "must be { minMs, maxMs } with 1 <= minMs <= maxMs";
+    const complaint = ofShape(bounds, { minMs: milliseconds(1), maxMs: milliseconds(1) })(value);
+    return complaint ?? ((value as Backoff).minMs <= (value as Backoff).maxMs ? undefined : bounds);
   },
 };
 export const runChecks = { ...acquireChecks, timeoutMs: milliseconds(1) };

@@ -17,7 +17,7 @@ import {
 import { isNamed } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, conditionRequest } from "./commit.ts";
-import { LockError, LockLostError, LockTableError } from "./errors.ts";
+import { LockError, LockLostError, LockTableError, textOf } from "./errors.ts";
 import type { Keys } from "./key.ts";
 import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
@@ -199,7 +199,9 @@ export class DynamoStore implements Store {
         const found = this.#holdReply(key, hold, item, true, undefined);
         if (found.done) return found;
       }
-      throw new LockError("LOCK_REQUEST", `It is not known whether the commit applied: ${error}`, { cause: error });
+      throw new LockError("LOCK_REQUEST", `It is not known whether the commit applied: ${textOf(error)}`, {
+        cause: error,
+      });
     }
   }
 

@@ -2,7 +2,7 @@ import type { CreateTableCommandInput, StreamViewType, TableDescription, Tag } f
 import { type Check, checkOptions, milliseconds, ofType, oneOf, text, wholeNumber } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { LockOptionsError } from "./errors.ts";
-import { clientChecks, DEFAULTS } from "./options.ts";
+import { checkMethods, clientChecks, DEFAULTS } from "./options.ts";
 
 /** Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise. */
 export interface CreateLockTableOptions {
@@ -128,6 +128,7 @@ const checks: Record<string, Check> = {
 /** Checks the options, one by one and against each other. Throws `LockOptionsError`. */
 export const toTableSpec = (options: CreateLockTableOptions): TableSpec => {
   checkOptions(CALLER, options, checks);
+  checkMethods(CALLER, options);
   const spec: TableSpec = {
     ...options,
     tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),

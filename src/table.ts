@@ -9,8 +9,11 @@ import {
   type TimeToLiveDescription,
   UpdateTimeToLiveCommand,
 } from "@aws-sdk/client-dynamodb";
+import { failureOf } from "./aws-errors.ts";
+import { checkArgument } from "./check.ts";
 import { systemClock } from "./clock.ts";
-import { LockError, LockTableError } from "./errors.ts";
+import { LockTableError } from "./errors.ts";
+import { clientCheck } from "./options.ts";
 import {
   type CreateLockTableOptions,
   createTableRequest,
@@ -43,6 +46,7 @@ export const createLockTable = async (
   client: DynamoDBClient,
   options: CreateLockTableOptions = {},
 ): Promise<TableDescription> => {
+  checkArgument("createLockTable", "client, the first argument,", client, clientCheck);
   const spec = toTableSpec(options);
   const api = tableApi(client, spec);
   const pause = pauses(spec);
@@ -75,8 +79,14 @@ const pauses = ({ tableName, clock = systemClock, waitMs = 300_000 }: TableSpec)
   };
 };
 
-/** Out of these a table doesn't come by waiting. */
-const BROKEN = ["ARCHIVING", "ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", "REPLICATION_NOT_AUTHORIZED"];
+const RESTORE = "restore it from its backup, or take another tableName";
+/** Out of these states a table doesn't come by waiting, but by what is said. */
+const BROKEN: Readonly<Record<string, string>> = {
+  ARCHIVING: RESTORE,
+  ARCHIVED: RESTORE,
+  INACCESSIBLE_ENCRYPTION_CREDENTIALS: "enable its KMS key, and allow DynamoDB to use it",
+  REPLICATION_NOT_AUTHORIZED: "give its replicas the permissions that they lack",
+};
 
 /** `created` by us, and not by someone else at the same time. */
 const untilActive = async (api: TableApi, spec: TableSpec, pause: Pause) => {
@@ -85,7 +95,8 @@ const untilActive = async (api: TableApi, spec: TableSpec, pause: Pause) => {
     const table = await api.describe();
     const status = table?.TableStatus;
     if (table && status === "ACTIVE") return { table, created };
-    if (status && BROKEN.includes(status)) throw new LockTableError(`Table ${spec.tableName} is ${status}`);
+    const advice = BROKEN[status ?? ""];
+    if (advice) throw new LockTableError(`Table ${spec.tableName} is ${status}, and can't be used: ${advice}`);
     // Absent, or created a moment ago and not yet to be seen: creating it again is refused then, and no harm.
     if (!table && (await api.create())) created = true;
     await pause(`still ${status ?? "CREATING"}`);
@@ -124,11 +135,8 @@ type TableApi = ReturnType<typeof tableApi>;
 /** The requests, with AWS's errors turned into ours. */
 const tableApi = (client: DynamoDBClient, spec: TableSpec) => {
   const { tableName } = spec;
-  const fail = (action: string, error: Error): never => {
-    const cause = { cause: error };
-    throw error.name === "AccessDeniedException"
-      ? new LockTableError(`No permission: allow dynamodb:${action} on table ${tableName} in the role`, cause)
-      : new LockError("LOCK_REQUEST", `${action} on table ${tableName} failed: ${error.name}: ${error.message}`, cause);
+  const fail = (action: string, error: unknown): never => {
+    throw failureOf(action, tableName, error);
   };
   return {
     async describe(): Promise<TableDescription | undefined> {

@@ -2,6 +2,7 @@ import type { Context } from "aws-lambda";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
 import type { BatchResponse } from "./batch-outcome.ts";
 import { createBatchGuard } from "./batch-run.ts";
+import { checkArgument, ofType } from "./check.ts";
 import { isStream, refuseStreaming } from "./invocation.ts";
 import { isMiddyTimeout } from "./middy-request.ts";
 
@@ -32,6 +33,7 @@ export function withLockBatch<TRecord>(
   handler: (event: EventOf<TRecord>, context: Context & LocksContext<TRecord>) => unknown,
   options: DynamoLockBatchOptions<TRecord>,
 ): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
+  checkArgument("withLockBatch", "the handler, the first argument,", handler, ofType("function"));
   const begin = createBatchGuard("withLockBatch", options);
   return async (event, context) => {
     if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second

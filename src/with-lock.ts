@@ -1,4 +1,5 @@
 import type { Context } from "aws-lambda";
+import { checkArgument, ofType } from "./check.ts";
 import { LockLostError } from "./errors.ts";
 import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
@@ -29,6 +30,7 @@ export function withLock<TEvent, TResult>(
   handler: (event: TEvent, context: Context & LockContext) => PromiseLike<TResult> | TResult,
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<TResult> {
+  checkArgument("withLock", "the handler, the first argument,", handler, ofType("function"));
   const guard = createGuard("withLock", options);
   return async (event, context) => {
     if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second

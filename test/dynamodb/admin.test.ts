@@ -652,7 +652,9 @@ describe("warmUp", () => {
     const error = await warmUp(locks.internals).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(LockTableError);
     expect(error).toMatchObject({
-      message: `warmUp could not ${step} its probe: No permission: allow dynamodb:${operation} on table ${table.tableName} in the role`,
+      message: expect.stringContaining(
+        `warmUp could not ${step} its probe: No permission: allow dynamodb:${operation} on table ${table.tableName} in the role`,
+      ),
       cause: expect.objectContaining({ code: "LOCK_TABLE", cause: refusal }),
     });
   });

@@ -1,4 +1,5 @@
-import { DeleteItemCommand } from "@aws-sdk/client-dynamodb";
+import { DeleteItemCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type LockClientOptions, type LockEvent, LockHeldError, LockLostError } from "../../src/index.ts";
 import { LockClient } from "../../src/lock-client.ts";
@@ -40,6 +41,33 @@ describe("one holder at a time", () => {
     expect(await locks.tryAcquire(key)).toBeUndefined();
     await lock.release();
     expect(sent).toEqual(["UpdateItem", "UpdateItem", "UpdateItem"]);
+  });
+
+  it("through a client for documents all is stored and read as through a plain one", async () => {
+    const documents = DynamoDBDocumentClient.from(countingClient().client, {
+      marshallOptions: { removeUndefinedValues: true, convertClassInstanceToMap: true },
+      unmarshallOptions: { wrapNumbers: true },
+    });
+    const { locks } = setUp({ client: documents as unknown as DynamoDBClient });
+    const [key, committed, both] = [freshKey(), freshKey(), [freshKey(), freshKey()]];
+    const result = { amount: 1.5, lines: ["a", null], open: false };
+    expect(await locks.once(key, () => result)).toEqual(result);
+    expect(await locks.once(key, () => "another")).toEqual(result);
+    const lock = await locks.acquire(committed, { data: { step: 1 } });
+    await lock.commit([{ Put: { TableName: table.tableName, Item: { lock_id: { S: `${committed}-effect` } } } }], {
+      result,
+    });
+    expect(await table.item(`${committed}-effect`)).toBeDefined();
+    const { locks: plain } = setUp();
+    expect(await plain.get(committed)).toMatchObject({ data: { step: 1 }, result: { value: result } });
+    const several = await locks.acquire(both);
+    expect(await locks.waitUntilFinished(both, { timeoutMs: 0 })).toEqual(both);
+    await several.release();
+    expect(await locks.warmUp()).toEqual({
+      writeMs: expect.any(Number),
+      readMs: expect.any(Number),
+      deleteMs: expect.any(Number),
+    });
   });
 
   it("of 50 that try at once, one gets the key", async () => {

@@ -4,13 +4,16 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import {
   ConditionalCheckFailedException,
+  CreateTableCommand,
   DynamoDBClient,
   DynamoDBServiceException,
   GetItemCommand,
+  TransactionCanceledException,
+  TransactWriteItemsCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import { mockClient } from "aws-sdk-client-mock";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { LockClient, LockError, type LockEvent, LockTableError } from "../../src/index.ts";
 
 const awsError = (name: string, message = name) =>
@@ -23,33 +26,286 @@ const setUp = () => {
   return { locks, mock: mockClient(client), types: () => events.map(({ type }) => type) };
 };
 
-describe("errors of AWS become ours", () => {
-  it("no permission: says which action to allow on which table", async () => {
+/** As AWS words it (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html). */
+const TABLE_ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/t";
+const KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
+const refusedFor = (action: string, resource: string, why: string) =>
+  `User: arn:aws:sts::123456789012:assumed-role/f/f is not authorized to perform: ${action} on resource: ${resource} ${why}`;
+const implicitly = (policy: string, action = "dynamodb:UpdateItem", resource = TABLE_ARN) =>
+  refusedFor(action, resource, `because no ${policy} allows the ${action} action`);
+const explicitly = (policy: string, action = "dynamodb:UpdateItem", resource = TABLE_ARN) =>
+  refusedFor(action, resource, `with an explicit deny in a ${policy}`);
+
+describe("a refused permission shows AWS's own message, and advises only what that supports", () => {
+  it.each<[string, string, string]>([
+    [
+      "identity-based policy",
+      implicitly("identity-based policy"),
+      `allow dynamodb:UpdateItem on ${TABLE_ARN} in the identity-based policy of the role`,
+    ],
+    [
+      "VPC endpoint policy",
+      implicitly("VPC endpoint policy"),
+      `allow dynamodb:UpdateItem on ${TABLE_ARN} in the VPC endpoint policy.`,
+    ],
+    [
+      "resource-based policy",
+      implicitly("resource-based policy"),
+      `allow dynamodb:UpdateItem on ${TABLE_ARN} in the resource-based policy.`,
+    ],
+    [
+      "permissions boundary",
+      implicitly("permissions boundary"),
+      `allow dynamodb:UpdateItem on ${TABLE_ARN} in the permissions boundary.`,
+    ],
+    [
+      "session policy",
+      implicitly("session policy"),
+      `allow dynamodb:UpdateItem on ${TABLE_ARN} in the session policy.`,
+    ],
+    [
+      "service control policy",
+      implicitly("service control policy"),
+      `allow dynamodb:UpdateItem on ${TABLE_ARN} in the service control policy.`,
+    ],
+    [
+      "SCP that denies",
+      explicitly("service control policy"),
+      `a Deny in a service control policy forbids dynamodb:UpdateItem on ${TABLE_ARN}`,
+    ],
+    [
+      "SCP that denies, by its ARN",
+      explicitly("service control policy: arn:aws:organizations::1:policy/o-1/scp/p-1"),
+      "a Deny in a service control policy forbids",
+    ],
+    ["RCP that denies", explicitly("resource control policy"), "a Deny in a resource control policy forbids"],
+    ["endpoint that denies", explicitly("VPC endpoint policy"), "a Deny in a VPC endpoint policy forbids"],
+    ["boundary that denies", explicitly("permissions boundary"), "a Deny in a permissions boundary forbids"],
+    [
+      "policy that denies",
+      refusedFor("dynamodb:UpdateItem", TABLE_ARN, "with an explicit deny"),
+      "a Deny in a policy forbids",
+    ],
+    [
+      "role that denies",
+      refusedFor("dynamodb:UpdateItem", TABLE_ARN, "with an explicit deny in an identity-based policy"),
+      "a Deny in an identity-based policy of the role forbids",
+    ],
+    [
+      "key",
+      implicitly("identity-based policy", "kms:Decrypt", KEY_ARN),
+      `allow kms:Decrypt on ${KEY_ARN} in the identity-based policy`,
+    ],
+    [
+      "key's own policy",
+      explicitly("resource-based policy", "kms:Decrypt", KEY_ARN),
+      `a Deny in a resource-based policy forbids kms:Decrypt on ${KEY_ARN}`,
+    ],
+    [
+      "key, in DynamoDB's words",
+      "KMS key access denied error: com.amazonaws.services.kms.model.AWSKMSException: The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access. (Service: AWSKMS; Status Code: 400)",
+      "allow kms:Decrypt on the KMS key of table t in the role and in the key's own policy, and see that the key is enabled",
+    ],
+  ])("%s", async (_name, message, advice) => {
     const { locks, mock } = setUp();
-    mock.on(UpdateItemCommand).rejects(awsError("AccessDeniedException"));
-    mock.on(GetItemCommand).rejects(awsError("AccessDeniedException"));
-    const error = await locks.acquire("a").catch((e: unknown) => e);
+    const cause = awsError("AccessDeniedException", message);
+    mock.on(UpdateItemCommand).rejects(cause);
+    const error = (await locks.acquire("a").catch((e: unknown) => e)) as LockTableError;
     expect(error).toBeInstanceOf(LockTableError);
-    expect(error).toMatchObject({ message: "No permission: allow dynamodb:UpdateItem on table t in the role" });
-    await expect(locks.get("a")).rejects.toThrow("allow dynamodb:GetItem on table t");
+    expect(error).toMatchObject({ statusCode: 500, cause });
+    expect(error.message).toContain(`No permission: ${advice}`);
+    expect(error.message).toContain(`UpdateItem on table t: AccessDeniedException: ${message.replace(/\.$/, "")}`);
+    expect(error.message).toContain("Nothing was written.");
+    if (!advice.includes("in the role")) expect(error.message).not.toContain("in the role");
   });
 
-  it.each(["ProvisionedThroughputExceededException", "InternalServerError", "UnrecognizedClientException"])(
-    "%s is a LockError with the AWS error as its cause, and nothing is held",
-    async (name) => {
-      const { locks, mock, types } = setUp();
-      const cause = awsError(name, "details");
-      mock.on(UpdateItemCommand).rejects(cause);
-      const error = (await locks.acquire("a").catch((e: unknown) => e)) as LockError;
-      expect(error).toBeInstanceOf(LockError);
-      expect(error).toMatchObject({
-        code: "LOCK_REQUEST",
-        cause,
-        message: `UpdateItem on table t failed: ${name}: details`,
-      });
-      expect(types()).toEqual([]);
-    },
-  );
+  it("a message that names no policy: the role first, and where else to look", async () => {
+    const { locks, mock } = setUp();
+    mock.on(UpdateItemCommand).rejects(awsError("AccessDeniedException"));
+    mock.on(GetItemCommand).rejects(awsError("AccessDeniedException", "not allowed"));
+    await expect(locks.acquire("a")).rejects.toThrow(
+      "No permission: allow dynamodb:UpdateItem on table t in the role. If that is so already, look at the table's own policy",
+    );
+    await expect(locks.get("a")).rejects.toThrow(
+      /allow dynamodb:GetItem on table t.*AccessDeniedException: not allowed\. Nothing was read/,
+    );
+  });
+
+  it("several keys, whose transaction is no action of its own", async () => {
+    const { locks, mock } = setUp();
+    mock.on(TransactWriteItemsCommand).rejects(awsError("AccessDeniedException", "no"));
+    await expect(locks.acquire(["a", "b"])).rejects.toThrow("allow dynamodb:UpdateItem on table t");
+  });
+
+  it("the table that ensureTable is to make", async () => {
+    const client = new DynamoDBClient({ region: "eu-west-1" });
+    const cause = awsError("AccessDeniedException", explicitly("service control policy", "dynamodb:CreateTable"));
+    mockClient(client)
+      .on(UpdateItemCommand)
+      .rejects(awsError("ResourceNotFoundException"))
+      .on(CreateTableCommand)
+      .rejects(cause);
+    const error = await new LockClient({ client, tableName: "t", ensureTable: true })
+      .acquire("a")
+      .catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(LockTableError);
+    expect(error).toMatchObject({ cause, message: expect.stringContaining("forbids dynamodb:CreateTable on") });
+  });
+});
+
+describe("errors of AWS become ours", () => {
+  it.each<[string, string, number, RegExp]>([
+    ["ProvisionedThroughputExceededException", "slow down", 503, /Nothing was written\. .* needs more capacity\.$/],
+    ["ThrottlingException", "Rate exceeded", 503, /Nothing was written\. Repeat it later\./],
+    ["RequestLimitExceeded", "too much", 503, /Repeat it later\./],
+    ["TransactionConflictException", "conflict", 503, /Nothing was written\./],
+    ["InternalServerError", "details", 503, /It is not known whether it was applied: a repeat will show\./],
+    ["ServiceUnavailable", "away", 503, /It is not known whether it was applied/],
+    [
+      "UnrecognizedClientException",
+      "The security token included in the request is invalid.",
+      500,
+      /Nothing was written\. AWS doesn't know the credentials/,
+    ],
+    [
+      "ExpiredTokenException",
+      "The security token included in the request is expired",
+      500,
+      /The credentials have expired: get new ones\./,
+    ],
+    [
+      "InvalidSignatureException",
+      "Signature expired: 20261125T000000Z is now earlier than",
+      500,
+      /Check the secret key and this machine's clock\./,
+    ],
+    ["MissingAuthenticationTokenException", "Missing Authentication Token", 500, /Give the process a role/],
+    ["ResourceInUseException", "being changed", 500, /repeat it when the table is ACTIVE/],
+    ["ItemCollectionSizeLimitExceededException", "too large", 500, /10 GB .* give locks a table of their own/],
+    [
+      "ValidationException",
+      "Item size to update has exceeded the maximum allowed size",
+      500,
+      /Store less with the lock/,
+    ],
+    [
+      "SomethingNewException",
+      "unheard of",
+      500,
+      /^UpdateItem on table t failed: SomethingNewException: unheard of\. Nothing was written\.$/,
+    ],
+  ])("%s: %s (%i)", async (name, message, statusCode, advice) => {
+    const { locks, mock, types } = setUp();
+    const status = /^(Internal|ServiceUn)/.test(name) ? 500 : 400;
+    const cause = new DynamoDBServiceException({
+      name,
+      message,
+      $fault: "client",
+      $metadata: { httpStatusCode: status },
+    });
+    mock.on(UpdateItemCommand).rejects(cause);
+    const error = (await locks.acquire("a").catch((e: unknown) => e)) as LockError;
+    expect(error).toBeInstanceOf(LockError);
+    expect(error).toMatchObject({ code: "LOCK_REQUEST", statusCode, cause });
+    expect(error.message).toContain(`UpdateItem on table t failed: ${name}: ${message.replace(/\.$/, "")}. `);
+    expect(error.message).toMatch(advice);
+    expect(types()).toEqual([]);
+  });
+
+  it.each<[string, object, number, RegExp]>([
+    [
+      "no region",
+      { region: undefined },
+      500,
+      /^UpdateItem on table t failed: Error: Region is missing\. Nothing was sent\. Set AWS_REGION/,
+    ],
+    [
+      "no credentials",
+      {
+        credentials: () =>
+          Promise.reject(
+            Object.assign(new Error("Could not load credentials from any providers"), {
+              name: "CredentialsProviderError",
+            }),
+          ),
+      },
+      500,
+      /Could not load credentials.*Nothing was sent\. Give the process a role/,
+    ],
+    [
+      "credentials that are none",
+      { credentials: {} },
+      500,
+      /Resolved credential object is not valid\. Nothing was sent\. Give the process a role/,
+    ],
+    [
+      "an endpoint that is no address",
+      { endpoint: "nonsense" },
+      500,
+      /Invalid URL\. Nothing was sent\. Check the region, the endpoint/,
+    ],
+    [
+      "an endpoint where nobody listens",
+      { endpoint: "http://127.0.0.1:1" },
+      503,
+      /ECONNREFUSED.*Check the region, the endpoint and the network/,
+    ],
+  ])("%s", async (_name, config, statusCode, message) => {
+    vi.spyOn(console, "error").mockImplementation(() => {}); // the SDK's own
+    vi.stubEnv("AWS_REGION", undefined);
+    vi.stubEnv("AWS_CONFIG_FILE", "/dev/null");
+    const credentials = { accessKeyId: "local", secretAccessKey: "local" };
+    const clientConfig = { region: "eu-west-1", credentials, maxAttempts: 1, ...config };
+    const attempt = async () => new LockClient({ tableName: "t", clientConfig }).acquire("a");
+    const error = (await attempt().catch((e: unknown) => e)) as LockError;
+    expect(error).toMatchObject({ statusCode, cause: expect.any(Error) });
+    expect(error.message).toMatch(message);
+    vi.restoreAllMocks();
+    vi.unstubAllEnvs();
+  });
+
+  it("a stand-in for a client, that knows no region and throws what is no error", async () => {
+    const stub = (thrown: unknown) => ({ send: async () => Promise.reject(thrown) }) as unknown as DynamoDBClient;
+    const acquire = (thrown: unknown) => new LockClient({ client: stub(thrown), tableName: "t" }).acquire("a");
+    await expect(acquire(awsError("ResourceNotFoundException"))).rejects.toThrow(
+      /^Table t does not exist in the client's region: .* AWS says: ResourceNotFoundException: /,
+    );
+    for (const thrown of [undefined, null, "no", Object.create(null), { toString: null }]) {
+      await expect(acquire(thrown)).rejects.toThrow(/^UpdateItem on table t failed: /);
+    }
+  });
+
+  it("a key in KMS that is disabled", async () => {
+    const { locks, mock } = setUp();
+    const cause = awsError("KMSDisabledException", "arn:aws:kms:eu-west-1:1:key/2 is disabled.");
+    mock.on(UpdateItemCommand).rejects(cause);
+    const error = await locks.acquire("a").catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(LockTableError);
+    expect(error).toMatchObject({
+      message:
+        "The KMS key of table t can't be used: it must be enabled, and DynamoDB must be allowed to use it. UpdateItem on " +
+        "table t: KMSDisabledException: arn:aws:kms:eu-west-1:1:key/2 is disabled. Nothing was written.",
+      cause,
+    });
+  });
+
+  it("a cancelled transaction shows the reasons, and is 503 if they pass", async () => {
+    const { locks, mock } = setUp();
+    const cause = new TransactionCanceledException({
+      message: "Transaction cancelled",
+      $metadata: { httpStatusCode: 400 },
+      CancellationReasons: [
+        { Code: "None" },
+        { Code: "ThrottlingError", Message: "Throughput exceeds the current capacity" },
+      ],
+    });
+    mock.on(TransactWriteItemsCommand).rejects(cause);
+    const error = await locks.acquire(["a", "b"]).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: "LOCK_REQUEST", statusCode: 503, cause });
+    expect(error).toMatchObject({
+      message: expect.stringContaining("Throughput exceeds the current capacity. Nothing"),
+    });
+  });
 
   it("a refusal without the item, as engines too old give it, is an error and not a lock", async () => {
     const { locks, mock } = setUp();
@@ -62,26 +318,6 @@ describe("errors of AWS become ours", () => {
     mock.on(UpdateItemCommand).resolvesOnce({}).rejects(awsError("InternalServerError"));
     expect(await locks.once("a", () => "paid")).toBe("paid");
     expect(types()).toEqual(["acquired", "failed"]);
-  });
-});
-
-describe("a listener or a logger that throws", () => {
-  it("doesn't break the run", async () => {
-    const client = new DynamoDBClient({ region: "eu-west-1" });
-    mockClient(client).on(UpdateItemCommand).resolves({});
-    const warnings: Error[] = [];
-    const listen = (warning: Error) => warnings.push(warning);
-    process.on("warning", listen);
-    const locks = new LockClient({
-      client,
-      onEvent: () => {
-        throw new Error("listener broke");
-      },
-    });
-    expect(await locks.once("a", () => 1)).toBe(1);
-    await new Promise(setImmediate); // warnings are emitted on the next tick
-    process.off("warning", listen);
-    expect(warnings.map(({ message }) => message)).toEqual(["listener broke", "listener broke"]);
   });
 });
 

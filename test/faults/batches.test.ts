@@ -88,13 +88,14 @@ describe("while the keys are taken", () => {
     expect(sent).toHaveLength(2);
   });
 
-  it("is told by a process warning where nobody listens", async () => {
+  it("is printed where nobody listens: which record comes back, and why", async () => {
     const { options } = shop(table);
     const { onEvent: _nobody, ...unheard } = options;
-    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    const warn = vi.spyOn(console, "error").mockImplementation(() => {});
     const { invoke } = consumer({ ...unheard, key: (record) => (orderOf(record) === "b" ? "" : orderOf(record)) });
     expect(await invoke(queue("a", "b"))).toEqual(failures("m2"));
-    expect(warn.mock.calls).toEqual([[expect.any(LockKeyError)]]);
+    const told = /Record m2 .* comes back.*: LockKeyError: key is missing.*\n {4}at /;
+    expect(warn.mock.calls).toEqual([[expect.stringMatching(told)]]);
     warn.mockRestore();
   });
 

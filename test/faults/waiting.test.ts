@@ -78,6 +78,39 @@ describe("a handler that waits for its key", () => {
     expect(context.getRemainingTimeInMillis()).toBeLessThan(600);
   });
 
+  it.each([
+    { timeoutMs: 900, waited: /^The key did not become free within (3|4)\d\d ms: / },
+    { timeoutMs: 400, waited: /^The key did not become free within 0 ms: / },
+  ])("says that the end of the invocation cut the wait short: $timeoutMs ms", async ({ timeoutMs, waited }) => {
+    const key = freshKey();
+    await realTime().locks.acquire(key);
+    const options = {
+      key: () => key,
+      namespace: false as const,
+      client: realTime().client,
+      tableName: table.tableName,
+    };
+    const waiting = withLock(() => "ran", { ...options, waitMs: 60_000 })({}, lambdaContext({ timeoutMs }));
+    const error = await waiting.catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(LockTimeoutError);
+    const message = expect.stringMatching(waited);
+    expect(error).toMatchObject({ statusCode: 409, message, record: { key, status: "IN_PROGRESS" } });
+    expect(error).toMatchObject({ message: expect.stringMatching(/: the end of the invocation .* waitMs of 60000$/) });
+  });
+
+  it("with no time left to wait, a finished key is answered, and a free one taken", async () => {
+    const key = freshKey();
+    const options = {
+      key: () => key,
+      namespace: false as const,
+      client: realTime().client,
+      tableName: table.tableName,
+    };
+    const handler = withLock(() => "ran", { ...options, waitMs: 60_000 });
+    expect(await handler({}, lambdaContext({ timeoutMs: 400 }))).toBe("ran");
+    expect(await handler({}, lambdaContext({ timeoutMs: 400 }))).toBe("ran");
+  });
+
   it("has, after the wait, a lease to the end of the invocation and not beyond", async () => {
     const key = freshKey();
     const holder = await realTime().locks.acquire(key);

@@ -1,5 +1,6 @@
 /** Which events are batches, and which answers tell what failed: anything else fails loudly, with every key as it was. */
 import { Logger } from "@aws-lambda-powertools/logger";
+import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dynamoLockBatch, LockBatchError, LockOptionsError } from "../../src/index.ts";
 import {
@@ -187,7 +188,11 @@ describe("options", () => {
       { key, expiry: "observed", leaseMs: () => 9 },
       /needs leaseMs and a longer waitMs/,
     ],
-    ["client and its configuration", { key, client: {}, clientConfig: {} }, /client and clientConfig contradict/],
+    [
+      "client and its configuration",
+      { key, client: new DynamoDBClient(), clientConfig: {} },
+      /client and clientConfig contradict/,
+    ],
     ["locks that are none", { key, locks: {} }, /locks must be a LockClient/],
   ])("%s is an error at construction that names it", (_name, options, message) => {
     expect(() => dynamoLockBatch(options as never)).toThrow(LockOptionsError);

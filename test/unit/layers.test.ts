@@ -3,20 +3,10 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["batch-order", "clock", "not-async", "record", "write-queue"],
+  ["batch-order", "clock", "not-async", "record", "suggest", "write-queue"],
   ["errors", "parallel"],
-  [
-    "batch-outcome",
-    "batch-source",
-    "check",
-    "dynamodb-client",
-    "events",
-    "heartbeat",
-    "key",
-    "lease",
-    "patience",
-    "wait",
-  ],
+  ["events"],
+  ["batch-outcome", "batch-source", "check", "dynamodb-client", "heartbeat", "key", "lease", "patience", "wait"],
   ["clean-up", "describe", "requests", "result"],
   ["admin-requests", "fingerprint", "finished-cache", "middy-request", "semaphore-requests", "settlement"],
   ["aws-errors"],

@@ -414,7 +414,7 @@ describe("errors of AWS", () => {
     const error = await create().catch((e: unknown) => e);
     expect(error).toBeInstanceOf(LockTableError);
     expect(error).toMatchObject({
-      message: `No permission: allow dynamodb:${action} on table t in the role`,
+      message: expect.stringContaining(`No permission: allow dynamodb:${action} on table t in the role`),
       cause: refusal,
     });
   });
@@ -427,7 +427,7 @@ describe("errors of AWS", () => {
     expect(error).toBeInstanceOf(LockError);
     expect(error).toMatchObject({
       code: "LOCK_REQUEST",
-      message: "CreateTable on table t failed: LimitExceededException: Subscriber limit exceeded",
+      message: "CreateTable on table t failed: LimitExceededException: Subscriber limit exceeded. Nothing was written.",
       cause,
     });
   });
