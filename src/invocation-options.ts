@@ -62,6 +62,7 @@ export interface DynamoLockOptions<TEvent = any> {
   /**
    * Answers a repeat of a finished or held key: a value, or a function of the record and the request. Without it a
    * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
+   * A held key of a batch (SQS, Kinesis, DynamoDB Streams, Kafka) throws it too, unless the answer has `batchItemFailures`.
    */
   readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
   /**

@@ -14,6 +14,7 @@ import { isMissing, type Keys, toStoredKeys } from "./key.ts";
 import { Lock } from "./lock.ts";
 import type { AttemptOptions, LockClient } from "./lock-client.ts";
 import { checkCommon, locksOf } from "./locks-of.ts";
+import { hasRejected, type PartialBatch, partialBatchOf, refuseBatch, reportsFailures } from "./partial-batch.ts";
 import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 
@@ -37,6 +38,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   checkContradictions(caller, options);
   const { locks, disabled } = locksOf(options);
   const { onSuccess = "finish", storeResponse = true } = options;
+  const ofBatches = new WeakSet<Lock>();
 
   return {
     async begin(request) {
@@ -49,7 +51,9 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
         return { run: true, lock: await attached(lock, context) };
       }
       const key = options.key(event, context);
-      if (isMissing(key) && options.onMissingKey === "run") return { run: true, lock: undefined };
+      const isWithout = isMissing(key) || (Array.isArray(key) && key.length === 0);
+      if (isWithout && options.onMissingKey === "run") return { run: true, lock: undefined };
+      const batch = checkBatch(caller, options, event);
       const keys = toKeys(key);
       const owner = ownerOf(options.owner, [event, context], execution);
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
@@ -60,12 +64,18 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
             return error;
           throw error;
         });
-      if (attempt instanceof Lock) return { run: true, lock: await attached(attempt, context) };
+      if (attempt instanceof Lock) {
+        if (batch) ofBatches.add(attempt);
+        return { run: true, lock: await attached(attempt, context) };
+      }
       return { run: false, response: await answer(locks, attempt, options, request) };
     },
 
     async succeed(lock, response) {
-      const settled = onSuccess === "release" ? lock.release() : lock.finish(storeResponse ? { result: response } : {});
+      // Before it is sent, a middleware outside may make a report of what Promise.allSettled gave.
+      const isFailure = reportsFailures(response) || (ofBatches.has(lock) && hasRejected(response));
+      const isReleased = onSuccess === "release" || isFailure;
+      const settled = isReleased ? lock.release() : lock.finish(storeResponse ? { result: response } : {});
       await settled.catch(() => {}); // the handler succeeded; the lock has reported its loss or failure
     },
 
@@ -146,6 +156,26 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
   }
 };
 
+/**
+ * The batch that the event is, if its source takes back a part of it.
+ *
+ * @throws LockBatchError if one key for all its records would remember, or answer, that those are
+ * done which are not.
+ */
+const checkBatch = (caller: string, options: DynamoLockOptions, event: unknown): PartialBatch | undefined => {
+  const batch = partialBatchOf(event);
+  if (!batch || batch.records === 1) return batch;
+  const { onSuccess, duplicateResponse } = options;
+  if (onSuccess !== "release") {
+    throw refuseBatch(caller, batch, "one key for all of them would remember those that fail as done");
+  }
+  const isConstant = duplicateResponse !== undefined && typeof duplicateResponse !== "function";
+  if (isConstant && !reportsFailures(duplicateResponse)) {
+    throw refuseBatch(caller, batch, "duplicateResponse would acknowledge all of them though they did not run");
+  }
+  return batch;
+};
+
 /** `refused`, or waited for in vain. */
 const answer = async <TEvent>(
   locks: LockClient,
@@ -161,8 +191,13 @@ const answer = async <TEvent>(
   const record = (finished ?? refused.record) as LockRecord;
   if (refused instanceof Refused) locks.reportHeld(record);
   if (duplicateResponse === undefined) throw new LockHeldError(record);
-  if (typeof duplicateResponse !== "function") return duplicateResponse;
-  return await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request);
+  const response =
+    typeof duplicateResponse === "function"
+      ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
+      : duplicateResponse;
+  // What another run holds may still fail: its records must not be acknowledged.
+  if (finished || !partialBatchOf(request.event) || reportsFailures(response)) return response;
+  throw refused instanceof LockTimeoutError ? refused : new LockHeldError(record);
 };
 
 /** The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency). */

@@ -35,6 +35,7 @@ import {
   type TryAcquireOptions,
   tryAcquireChecks,
 } from "./options.ts";
+import { reportsFailures } from "./partial-batch.ts";
 import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
@@ -154,8 +155,9 @@ export class LockClient {
   }
 
   /**
-   * Runs `work` once per key within `rememberMs`: a repeat gets what the first run returned (`undefined` if that could
-   * not be stored). If `work` throws, the key is released, so that a retry can run.
+   * Runs `work` once per key within `rememberMs`: a repeat gets what the first run returned
+   * (`undefined` if that could not be stored). If `work` throws, or returns a response to a batch
+   * of which a part failed (`batchItemFailures`), the key is released, so that a retry can run.
    *
    * @example
    * // Exactly once: the order and the end of the key in one transaction.
@@ -165,8 +167,8 @@ export class LockClient {
    *   return result;
    * }, { rememberMs: 15 * 24 * 3_600_000, fingerprint: cart });
    *
-   * @throws LockHeldError while another run is at it, PayloadMismatchError for another `fingerprint`, ReplayedError if the first
-   * run finished with an error, and what `acquire` throws
+   * @throws LockHeldError while another run is at it, PayloadMismatchError for another
+   * `fingerprint`, ReplayedError if the first run finished with an error, and what `acquire` throws
    */
   async once<T>(
     key: LockKey | readonly LockKey[],
@@ -192,7 +194,8 @@ export class LockClient {
       await attempt[Symbol.asyncDispose]();
       throw error;
     }
-    await attempt.finish(storeResult ? { result } : {}).catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
+    if (reportsFailures(result)) await attempt[Symbol.asyncDispose]();
+    else await attempt.finish(storeResult ? { result } : {}).catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
     return result;
   }
 

@@ -28,7 +28,8 @@ type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
  *   .handler(async (event, context) => report(event.detail.date, context.lock.fencingToken));
  *
  * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting,
- * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError.
+ * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError, and LockBatchError
+ * for a batch of which a part may fail.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(

@@ -16,7 +16,8 @@ import { isMiddyTimeout } from "./middy-request.ts";
  * );
  *
  * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting,
- * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError.
+ * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError, and LockBatchError
+ * for a batch of which a part may fail.
  */
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
