@@ -1,7 +1,7 @@
 import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, RESPONSE_RESERVE_MS } from "./batch-options.ts";
 import { type Place, type Plan, planBatch, type Wish } from "./batch-order.ts";
 import type { BatchItem } from "./batch-source.ts";
-import { type BatchRequest, type Wanted, wantedOf } from "./batch-wanted.ts";
+import { type BatchRequest, storedKeyOf, type Wanted, wantedOf } from "./batch-wanted.ts";
 import { LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "./errors.ts";
 import type { NotStartedReason } from "./events.ts";
 import { leaseOf, timeUntil, waitOf } from "./execution.ts";
@@ -14,7 +14,7 @@ import type { LockRecord } from "./record.ts";
 export interface AcquiredBatch {
   readonly places: readonly Place[];
   readonly plans: readonly Plan[];
-  /** Of those that run. */
+  /** The locks of the records that run. */
   readonly locks: readonly (Lock | undefined)[];
   /** Why records come back, where that is known. */
   readonly reasons: ReadonlyMap<number, unknown>;
@@ -39,6 +39,7 @@ const WAIT_MARGIN_MS = 250;
 
 class Acquiring {
   readonly #request: BatchRequest;
+  readonly #keys: (string | undefined)[] = [];
   readonly #wanted: (Wanted | undefined)[] = [];
   readonly #places: Place[] = [];
   readonly #wishes: Wish[] = [];
@@ -52,11 +53,11 @@ class Acquiring {
   readonly #heartbeats: ReturnType<typeof createTurns>;
   /** Monotonic: the batch waits for held records until then, whatever their number. */
   readonly #waitUntil: number;
-  /** Of the ordered ones, those that were waited for. */
+  /** The ordered records that were waited for. */
   readonly #waited = new Set<number>();
-  /** What is wrong with all of them. */
+  /** The error of all records, such as a missing table. */
   #fatal: unknown;
-  /** What is answered from now on comes too late. */
+  /** From now on, a reply comes too late. */
   #isOver = false;
 
   constructor(request: BatchRequest) {
@@ -64,13 +65,14 @@ class Acquiring {
     this.#heartbeats = createTurns(this.#concurrency);
     this.#waitUntil = request.locks.internals.clock.monotonic() + (request.options.waitMs ?? 0);
     const first = new Map<string, number>();
-    for (const [index, { group, identifier }] of request.batch.items.entries()) {
+    for (const [index, { group }] of request.batch.items.entries()) {
       const wanted = this.#wantedOf(index);
       this.#wanted[index] = wanted;
-      // With another payload it is no repeat: it is tried for, and refused.
-      const names = [`id ${identifier}`, ...(wanted ? [`key ${wanted.fingerprint ?? ""} ${wanted.key}`] : [])];
-      const leader = names.map((name) => first.get(name)).find((found) => found !== undefined);
-      if (leader === undefined && !this.#reasons.has(index)) for (const name of names) first.set(name, index);
+      // Only an equal key makes a repeat, and an equal payload: with another one it is tried for,
+      // and refused. Records with one identifier may be of different things.
+      const name = wanted && `${wanted.fingerprint ?? ""} ${wanted.key}`;
+      const leader = name === undefined ? undefined : first.get(name);
+      if (name !== undefined && leader === undefined) first.set(name, index);
       this.#places[index] = { group, leader };
     }
   }
@@ -92,7 +94,7 @@ class Acquiring {
     this.#reportNotStarted([...this.#untried()].length, this.#patience.isOver ? "faults" : "time");
   }
 
-  /** Nothing is awaited between its last look at time and locks, and its end. */
+  /** After its last look at time and locks, it awaits no more. */
   async plan(): Promise<AcquiredBatch> {
     for (;;) {
       this.#refuseLost();
@@ -111,13 +113,15 @@ class Acquiring {
     return { places: this.#places, plans, locks: this.#locks, reasons: this.#reasons };
   }
 
-  /** Nothing for a record that runs without a lock, or that has failed by now. */
+  /** Undefined for a record that runs without a lock, or that has failed by now. */
   #wantedOf(index: number): Wanted | undefined {
     this.#wishes[index] = "blocked";
     try {
-      const wanted = wantedOf(this.#request, index);
-      if (!wanted) this.#wishes[index] = "owned";
-      return wanted;
+      const key = storedKeyOf(this.#request, index);
+      this.#keys[index] = key;
+      if (key !== undefined) return wantedOf(this.#request, index, key);
+      this.#wishes[index] = "owned";
+      return undefined;
     } catch (error) {
       this.#reasons.set(index, error);
       this.#reportFailed(index, error);
@@ -133,7 +137,7 @@ class Acquiring {
     }
   }
 
-  /** None behind one that comes back. */
+  /** The records that are not tried yet, without those behind one that comes back. */
   *#untried(): Generator<number> {
     this.#stopped.clear();
     for (const [index, { group, leader }] of this.#places.entries()) {
@@ -160,8 +164,8 @@ class Acquiring {
   }
 
   /**
-   * Who waits for a record holds only what is ahead of it in its group. So of two runs that want the same records in the same order,
-   * one always goes on.
+   * A run that waits for a record holds only what is ahead of it in its group. So of two runs that
+   * want the same records in the same order, one always goes on.
    */
   async #giveBackBehind(waitedFor: readonly number[]): Promise<void> {
     const firstOf = new Map(waitedFor.map((index) => [this.#places[index]?.group, index]));
@@ -244,7 +248,9 @@ class Acquiring {
     if (group !== undefined) this.#stopped.add(group);
   }
 
-  /** What was lost since it was taken, while others were waited for, is not the handler's. */
+  /**
+   * A lock that was lost since it was taken, while others were waited for, is not the handler's.
+   */
   #refuseLost(): void {
     for (const [index, lock] of this.#locks.entries()) {
       if (!lock || lock.status === "held") continue;
@@ -263,14 +269,16 @@ class Acquiring {
   #reportFailed(index: number, error: unknown): void {
     const { batch, locks } = this.#request;
     const { identifier } = batch.items[index] as BatchItem;
-    locks.internals.report({ type: "record-failed", identifier, error });
+    const key = this.#keys[index];
+    const about = key === undefined ? batch.source : `${batch.source}, key ${key}`;
+    locks.internals.report({ type: "record-failed", identifier, error }, about);
   }
 
   #reportNotStarted(records: number, reason: NotStartedReason): void {
     if (records > 0) this.#request.locks.internals.report({ type: "not-started", records, reason });
   }
 
-  /** What can't be given back in time is left to its lease. */
+  /** Locks that can't be given back in time are left to their leases. */
   async #giveBack(indexes: Iterable<number>): Promise<void> {
     const left = new Set<Lock>();
     for (const index of indexes) {
@@ -308,5 +316,8 @@ class Acquiring {
   }
 }
 
-/** What DynamoDB says of the table is so for every record. An item that is no lock stands under one key. */
+/**
+ * Every record shares the table's state, as DynamoDB tells it. An item that is no lock stands under
+ * one key.
+ */
 const isOfTable = (error: unknown): boolean => error instanceof LockTableError && error.cause !== undefined;

@@ -72,10 +72,12 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export interface BatchLocks<TRecord = any, TLock = Lock> {
   /**
-   * The lock of a record, which is found by its identifier: also by a copy of the record. What the handler settles itself stays so.
-   * If it releases one, and doesn't say that the record failed, that is acknowledged, as are its repeats in the batch.
+   * The lock of a record. It is found by the record itself, or for a copy by its identifier. What
+   * the handler settles itself stays so. If it releases one, and doesn't say that the record
+   * failed, that is acknowledged, as are its repeats in the batch.
    *
-   * @throws LockBatchError for a record that the handler was not given.
+   * @throws LockBatchError for a record that the handler was not given, and for a copy of one of
+   * several that share an identifier.
    */
   get(record: TRecord): TLock;
 }

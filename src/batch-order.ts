@@ -8,7 +8,10 @@ export interface Place {
   readonly leader: number | undefined;
 }
 
-/** What became of the wish for a record's key. `blocked`: held by another run, not to be had, or not tried for. */
+/**
+ * The fate of the wish for a record's key. `blocked`: held by another run, not to be had, or not
+ * tried for.
+ */
 export type Wish = "owned" | "finished" | "blocked";
 
 /**
@@ -21,8 +24,8 @@ export type Plan = "run" | "drop" | "follow" | "return";
 export type Outcome = "finish" | "drop" | "return";
 
 /**
- * Nothing behind a record that comes back is given to the handler, nor anything behind a record of which it is not known yet
- * whether it comes back, because its leader is in another group.
+ * The handler is given nothing behind a record that comes back, nor anything behind a record of
+ * which it is not known yet whether it comes back, because its leader is in another group.
  */
 export const planBatch = (places: readonly Place[], wishOf: (index: number) => Wish): Plan[] => {
   const stopped = new Set<string>();
@@ -46,7 +49,7 @@ const planOne = (
   return ({ owned: "run", finished: "drop", blocked: "return" } as const)[wishOf(index)];
 };
 
-/** Nothing behind a record that comes back is finished, whatever the handler says of it. */
+/** Behind a record that comes back nothing is finished, whatever the handler says of it. */
 export const concludeBatch = (
   places: readonly Place[],
   plans: readonly Plan[],

@@ -49,30 +49,28 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
 
 /** A batch between the acquisition of its keys and their settlement, which happens once. */
 export class BatchRun {
-  /** What the handler is given, in the order of the batch. */
+  /** The handler's records, in the order of the batch. */
   readonly records: readonly unknown[];
   readonly locks: BatchLocks<unknown, Lock | undefined>;
   readonly #request: BatchRequest;
   readonly #acquired: AcquiredBatch;
   /** The records that the handler is given, by their place in the batch. */
   readonly #given: readonly number[];
+  readonly #all: ReadonlySet<unknown>;
+  /** Most often one each: a record may be there twice, and several may share an identifier. */
+  readonly #byRecord: ReadonlyMap<unknown, readonly number[]>;
+  readonly #byIdentifier: ReadonlyMap<unknown, readonly number[]>;
 
   constructor(request: BatchRequest, acquired: AcquiredBatch) {
-    const { batch, records } = request;
+    const { records } = request;
     this.#request = request;
     this.#acquired = acquired;
     this.#given = [...acquired.plans.keys()].filter((index) => acquired.plans[index] === "run");
     this.records = this.#given.map((index) => records[index]);
-    const byIdentifier = new Map<unknown, number>(
-      this.#given.map((index) => [batch.items[index]?.identifier, index] as const),
-    );
-    this.locks = {
-      get: (record) => {
-        const index = byIdentifier.get(batch.identify(record));
-        if (index !== undefined) return acquired.locks[index];
-        throw new LockBatchError("context.locks.get: this is none of the records that the handler was given");
-      },
-    };
+    this.#all = new Set(records);
+    this.#byRecord = Map.groupBy(this.#given, (index) => records[index]);
+    this.#byIdentifier = Map.groupBy(this.#given, (index) => this.#identifierOf(index));
+    this.locks = { get: (record) => this.#lockOf(record) };
   }
 
   /**
@@ -110,14 +108,40 @@ export class BatchRun {
     return this.#response(outcomes, () => undefined);
   }
 
+  /**
+   * A record itself is known by that, also if the handler has changed it; a copy by its identifier,
+   * if only one record has that.
+   */
+  #lockOf(record: unknown): Lock | undefined {
+    const { batch } = this.#request;
+    const itself = this.#byRecord.get(record);
+    const identifier = batch.identify(record);
+    const found = itself ?? (this.#all.has(record) ? [] : (this.#byIdentifier.get(identifier) ?? []));
+    const [lock, ...others] = new Set(found.map((index) => this.#acquired.locks[index]));
+    if (found.length === 0) {
+      throw new LockBatchError("context.locks.get: this is none of the records that the handler was given");
+    }
+    if (others.length === 0) return lock;
+    throw new LockBatchError(
+      itself
+        ? "context.locks.get: the batch has this record several times, under different keys"
+        : `context.locks.get: this is a copy of a record, and ${found.length} records of the batch have its identifier ${identifier}: ` +
+            "give the record itself, as it is in event.Records",
+    );
+  }
+
   #identifierOf(index: number): string {
     return (this.#request.batch.items[index] as BatchItem).identifier;
   }
 
-  /** Nothing, if a middleware behind us made an event of its own kind of ours. */
+  /** Undefined if a middleware behind us has replaced the event with one of another shape. */
   #orderIn(event: unknown): unknown[] | undefined {
     const { Records: records } = Object(event) as { Records?: unknown };
-    return Array.isArray(records) ? records.map((record) => this.#request.batch.identify(record)) : undefined;
+    if (!Array.isArray(records)) return undefined;
+    return records.map((record) => {
+      const [index] = this.#byRecord.get(record) ?? [];
+      return index === undefined ? this.#request.batch.identify(record) : this.#identifierOf(index);
+    });
   }
 
   #conclude(hasFailed: (index: number) => boolean): Outcome[] {
@@ -172,16 +196,22 @@ export class BatchRun {
 
   #response(outcomes: readonly Outcome[], reasonOf: (index: number) => unknown): BatchResponse {
     const { batch } = this.#request;
-    const returned = new Set<string>();
-    for (const [index, { identifier }] of batch.items.entries()) {
-      if (outcomes[index] === "return") returned.add(identifier);
-      if (returned.size === 1 && batch.fromLowest) break;
-    }
-    const response = { batchItemFailures: [...returned].map((itemIdentifier) => ({ itemIdentifier })) };
+    const identifiers = batch.items.flatMap(({ identifier }, index) =>
+      outcomes[index] === "return" ? identifier : [],
+    );
+    const returned = batch.fromLowest ? lowestOf(identifiers) : [...new Set(identifiers)];
+    const response = { batchItemFailures: returned.map((itemIdentifier) => ({ itemIdentifier })) };
     if (batch.fromLowest) return response;
     return withResults(response, outcomes, (index) => reasonOf(index) ?? this.#acquired.reasons.get(index));
   }
 }
+
+/**
+ * Sequence numbers are whole numbers of many digits. The first record that comes back need not have
+ * the lowest: a middleware may have sorted the records, and several may have one number.
+ */
+const lowestOf = (sequenceNumbers: readonly string[]): string[] =>
+  sequenceNumbers.toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1)).slice(0, 1);
 
 const isSettled = ({ status }: Lock): boolean => status !== "held" && status !== "expired";
 

@@ -22,7 +22,7 @@ export interface BatchRequest {
   readonly execution: Execution;
 }
 
-/** What a record asks for, by the user's functions. */
+/** The wish of a record, by the user's functions. */
 export interface Wanted {
   /** As stored. */
   readonly key: string;
@@ -31,28 +31,37 @@ export interface Wanted {
   readonly fingerprint: string | undefined;
 }
 
-/** Nothing, for a record that runs without a lock. Throws what is wrong with this record, or with what the user's functions make of it. */
-export const wantedOf = (request: BatchRequest, index: number): Wanted | undefined => {
+/**
+ * The key of a record as it is stored; undefined for a record that runs without a lock. Throws what
+ * is wrong with the key.
+ */
+export const storedKeyOf = (request: BatchRequest, index: number): string | undefined => {
   const { options, records, batch, context, execution, locks, disabled } = request;
-  const record = records[index];
   const toStored = (key: unknown) =>
     toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
-  if (disabled) {
-    const { identifier } = batch.items[index] as BatchItem;
-    const owner = ownerOf(undefined, [], execution);
-    return { key: toStored(identifier), owner, leaseMs: undefined, fingerprint: undefined };
-  }
-  const key = options.key(record, context);
-  if (isMissing(key) && options.onMissingKey === "run") return undefined;
+  // Without locks every record runs, also each of those that share an identifier.
+  if (disabled) return toStored(`${(batch.items[index] as BatchItem).identifier}/${index}`);
+  const key = options.key(records[index], context);
+  return isMissing(key) && options.onMissingKey === "run" ? undefined : toStored(key);
+};
+
+/**
+ * The wish of a record with this key. Throws what is wrong with what the user's functions make of
+ * it.
+ */
+export const wantedOf = (request: BatchRequest, index: number, key: string): Wanted => {
+  const { options, records, context, execution, disabled } = request;
+  if (disabled) return { key, owner: ownerOf(undefined, [], execution), leaseMs: undefined, fingerprint: undefined };
+  const record = records[index];
   return {
-    key: toStored(key),
+    key,
     owner: ownerOf(options.owner, [record, context], execution),
     leaseMs: leaseMsOf(request, record),
     fingerprint: options.fingerprint && toFingerprint(options.fingerprint(record, context)),
   };
 };
 
-/** What a function gives is checked as a number is at construction. */
+/** A function's result is checked as a number is at construction. */
 const leaseMsOf = ({ caller, options, locks, execution }: BatchRequest, record: unknown): number | undefined => {
   if (typeof options.leaseMs !== "function") return options.leaseMs;
   const leaseMs = notAsync(options.leaseMs(record));

@@ -1,5 +1,6 @@
 import type { Context } from "aws-lambda";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
+import { isReport, refuseAnswer } from "./batch-outcome.ts";
 import { type BatchRun, createBatchGuard } from "./batch-run.ts";
 import { isStream, refuseStreaming } from "./invocation.ts";
 import {
@@ -81,11 +82,17 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
     if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request, timeoutEarlyMs)) {
       const response = run.abandon("timeout");
       if (isAnswered) request.response = response;
-    } else if (isAnswered) request.response = await run.settle(request.response, event);
-    else await run.fail();
+    } else if (isReport(request.response)) request.response = await run.settle(request.response, event);
+    else {
+      await run.fail();
+      if (isAnswered) throw refuseAnswer(request.response);
+    }
   };
 
-  /** What this request holds, once, with the event as it was: the middlewares before this one know no other. */
+  /**
+   * The batch that this request holds, once, with the event as it was: the middlewares before this
+   * one know no other.
+   */
   const takeBatch = (request: Parameters<Hook>[0]): BatchRun | undefined => {
     const held = take<HeldBatch>(request, self);
     if (held) request.event = held.event;

@@ -8,7 +8,7 @@ export {
 } from "./admin.ts";
 export { dynamoLockBatch } from "./batch.ts";
 export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
-export type { BatchResponse } from "./batch-outcome.ts";
+export type { BatchResponse, BatchResult } from "./batch-outcome.ts";
 export type { Clock } from "./clock.ts";
 export { type DescribeLockOptions, describeLock, type HoldingDescription, type LockDescription } from "./describe.ts";
 export {

@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import type { LockEventListener } from "./events.ts";
+import type { Reporter } from "./events.ts";
 import type { Store } from "./store.ts";
 
 /** What the functions beside a `LockClient` work with. */
@@ -7,7 +7,7 @@ export interface LockInternals {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly report: LockEventListener;
+  readonly report: Reporter;
   readonly namespace: string | undefined;
   readonly clockSkewMs: number;
   readonly heartbeatMs: number | false | undefined;

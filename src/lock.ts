@@ -5,7 +5,7 @@ import { checkOptions, milliseconds, show } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, sendCommit } from "./commit.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
-import { type AboutLock, callSafely, type KeptReason, type LockEventListener } from "./events.ts";
+import { type AboutLock, callSafely, type KeptReason, type Reporter } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
 import { Lease } from "./lease.ts";
@@ -51,7 +51,7 @@ export interface Holding extends LeaseWatchOptions, Held {
 export interface LockHost {
   readonly store: Store;
   readonly clock: Clock;
-  readonly report: LockEventListener;
+  readonly report: Reporter;
   readonly random: () => number;
   settled(lock: Lock): void;
   readonly finished: ((ending: Ending) => void) | undefined;

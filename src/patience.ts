@@ -6,7 +6,7 @@ const MAX_FAULTS = 10;
 /** Many requests to a DynamoDB that doesn't answer must not eat the invocation: each takes seconds to fail. */
 export class Patience {
   #inARow = 0;
-  /** Of the faults, while there was no answer at all. */
+  /** The first of the faults, while there was no answer at all. */
   onlyFault: unknown;
   #answered = false;
 

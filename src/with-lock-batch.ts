@@ -1,6 +1,6 @@
 import type { Context } from "aws-lambda";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
-import type { BatchResponse } from "./batch-outcome.ts";
+import type { BatchResponse, BatchResult } from "./batch-outcome.ts";
 import { createBatchGuard } from "./batch-run.ts";
 import { checkArgument, ofType } from "./check.ts";
 import { isStream, refuseStreaming } from "./invocation.ts";
@@ -22,15 +22,24 @@ type EventOf<TRecord> = { Records: TRecord[] };
  * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
  */
 export function withLockBatch<TRecord, TContext extends object = Context>(
-  handler: (event: EventOf<TRecord>, context: TContext & LocksContext<TRecord>) => unknown,
+  handler: (
+    event: EventOf<TRecord>,
+    context: TContext & LocksContext<TRecord>,
+  ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
 ): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
 export function withLockBatch<TRecord, TContext extends object = Context>(
-  handler: (event: EventOf<TRecord>, context: TContext & MaybeLocksContext<TRecord>) => unknown,
+  handler: (
+    event: EventOf<TRecord>,
+    context: TContext & MaybeLocksContext<TRecord>,
+  ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord>,
 ): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
 export function withLockBatch<TRecord>(
-  handler: (event: EventOf<TRecord>, context: Context & LocksContext<TRecord>) => unknown,
+  handler: (
+    event: EventOf<TRecord>,
+    context: Context & LocksContext<TRecord>,
+  ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord>,
 ): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
   checkArgument("withLockBatch", "the handler, the first argument,", handler, ofType("function"));

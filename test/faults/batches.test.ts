@@ -88,15 +88,48 @@ describe("while the keys are taken", () => {
     expect(sent).toHaveLength(2);
   });
 
-  it("is printed where nobody listens: which record comes back, and why", async () => {
+  it.each<[string, object, RegExp]>([
+    [
+      "no key",
+      { key: () => "" },
+      /\(aws:sqs\) comes back, without having run: LockKeyError: key is missing.*\n {4}at /,
+    ],
+    [
+      "a key function that throws",
+      { key: (record: OrderRecord) => (record as unknown as { order: { id: string } }).order.id },
+      /\(aws:sqs\) comes back, .*: TypeError: Cannot read .*\n {4}at .*batches\.test/,
+    ],
+    [
+      "a key function that throws no error",
+      {
+        key: () => {
+          throw Object.create(null);
+        },
+      },
+      /\(aws:sqs\) comes back, .*\[Object: null prototype\]/,
+    ],
+    [
+      "a fingerprint that throws",
+      { fingerprint: () => JSON.parse("{") },
+      /\(aws:sqs, key shop-.*#a\) comes back, .*: SyntaxError: .*\n {4}at /,
+    ],
+    ["an owner that is none", { owner: () => "" }, /\(aws:sqs, key shop-.*#a\) comes back, .*: owner must return/],
+    ["a leaseMs that is none", { leaseMs: () => 0 }, /\(aws:sqs, key shop-.*#a\) comes back, .*: leaseMs must be/],
+    [
+      "another payload",
+      { fingerprint: () => "another" },
+      /\(aws:sqs, key shop-.*#a\) comes back, .*: PayloadMismatchError: .*\n {4}at /,
+    ],
+  ])("what is wrong with one record is printed where nobody listens: %s", async (_name, wrong, printed) => {
     const { options } = shop(table);
     const { onEvent: _nobody, ...unheard } = options;
-    const warn = vi.spyOn(console, "error").mockImplementation(() => {});
-    const { invoke } = consumer({ ...unheard, key: (record) => (orderOf(record) === "b" ? "" : orderOf(record)) });
-    expect(await invoke(queue("a", "b"))).toEqual(failures("m2"));
-    const told = /Record m2 .* comes back.*: LockKeyError: key is missing.*\n {4}at /;
-    expect(warn.mock.calls).toEqual([[expect.stringMatching(told)]]);
-    warn.mockRestore();
+    await consumer({ ...unheard, fingerprint: () => "payload" }).invoke(queue("a"));
+    const print = vi.spyOn(console, "error").mockImplementation(() => {});
+    const { invoke } = consumer({ ...unheard, ...wrong });
+    expect(await invoke(queue("a"))).toEqual(failures("m1"));
+    expect(print.mock.calls).toEqual([[expect.stringMatching(printed)]]);
+    expect(print.mock.calls[0]?.[0]).toMatch(/Record m1 of a batch/);
+    print.mockRestore();
   });
 
   it("a DynamoDB that answers nothing fails the batch, after a few requests", async () => {

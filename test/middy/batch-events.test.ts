@@ -2,7 +2,7 @@
 import { Logger } from "@aws-lambda-powertools/logger";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { dynamoLockBatch, LockBatchError, LockOptionsError } from "../../src/index.ts";
+import { dynamoLockBatch, LockBatchError, LockOptionsError, withLockBatch } from "../../src/index.ts";
 import {
   consumer,
   dynamodbRecord,
@@ -31,6 +31,8 @@ describe("an event that is no batch of ours says so, and what to use, before any
   it.each<[string, unknown, RegExp]>([
     ["without Records", { hello: "world" }, /no Records: expected a batch of aws:sqs, aws:kinesis or aws:dynamodb/],
     ["that is no object", "hello", /no Records/],
+    ["of S3's test", { Service: "Amazon S3", Event: "s3:TestEvent", Bucket: "archive" }, /no Records: .*test that S3/],
+    ["with a number as identifier", { Records: [{ ...record, messageId: 7 }] }, /no string but a number: .*converted/],
     ["of EventBridge", { "detail-type": "OrderPlaced", detail: {} }, /an event of EventBridge: use dynamoLock/],
     ["of EventBridge Pipes", [record], /an array, as of EventBridge Pipes: wrap it as \{ Records \}/],
     ["of Kafka", { eventSource: "aws:kafka", records: { "orders-0": [] } }, /no Records: .*Kafka/],
@@ -75,10 +77,11 @@ describe("an event that is no batch of ours says so, and what to use, before any
   });
 });
 
-it("a batch of no records is done", async () => {
+it("a batch of no records is done, under dynamoLockBatch and withLockBatch", async () => {
   const { options, sent } = shop(table);
   const { invoke, run } = consumer(options);
   expect(await invoke({ Records: [] })).toEqual(failures());
+  expect(await withLockBatch(run as never, options)({ Records: [] }, lambdaContext())).toEqual(failures());
   expect(run).not.toHaveBeenCalled();
   expect(sent).toEqual([]);
 });
@@ -88,6 +91,10 @@ describe("an answer that tells what failed", () => {
     ["nothing", undefined, []],
     ["null", null, []],
     ["no failures", { batchItemFailures: [] }, []],
+    ["an empty response, as Lambda takes it", {}, []],
+    ["a response of something else", { statusCode: 200, body: "" }, []],
+    ["an object of a class", new Map([["shipped", 2]]), []],
+    ["undefined failures", { batchItemFailures: undefined }, []],
     ["null failures, as Lambda takes them", { batchItemFailures: null }, []],
     ["a failure named twice", failures("m2", "m2"), ["m2"]],
     ["other properties beside", { ...failures("m1"), note: "seen" }, ["m1"]],
@@ -109,11 +116,29 @@ describe("an answer that doesn't fails the whole batch, with every key released"
   it.each<[string, unknown, RegExp]>([
     ["a text", "done", /returned "done", not \{ batchItemFailures \}/],
     ["a number", 7, /returned 7/],
-    ["an HTTP response", { statusCode: 200, body: "" }, /returned an object with statusCode, body/],
-    ["an empty object", {}, /returned an object with nothing/],
+    ["true", true, /returned true/],
+    ["a symbol", Symbol("done"), /returned Symbol\(done\)/],
+    ["a function", () => {}, /returned a function/],
+    ["an HTTP error", { statusCode: 500, body: "" }, /returned an object with statusCode, body/],
+    ["an empty array", [], /0 results for 2 records/],
+    ["what Promise.all gives", [{ id: 1 }, { id: 2 }], /element 0 is no result of .* but an object with id/],
+    ["holes", new Array(2), /element 0 is no result of .* but undefined/],
     ["fewer results than records", [{ status: "fulfilled" }], /1 results for 2 records/],
     ["an array of something else", ["done", "done"], /element 0 is no result of Promise.allSettled/],
     ["failures that are no array", { batchItemFailures: "m1" }, /must be an array, got "m1"/],
+    ["failures that are an empty text", { batchItemFailures: "" }, /must be an array, got ""/],
+    ["a Promise of failures", { batchItemFailures: Promise.resolve([]) }, /must be an array, got a Promise/],
+    ["a Set of failures", { batchItemFailures: new Set() }, /must be an array, got an object/],
+    [
+      "failures that can't be read",
+      {
+        get batchItemFailures() {
+          throw new Error("no");
+        },
+      },
+      /reading batchItemFailures .* throws/,
+    ],
+    ["null as a failure", { batchItemFailures: [null] }, /names undefined/],
     ["identifiers without their property", { batchItemFailures: ["m1"] }, /names undefined/],
     ["an empty identifier", failures("m1", ""), /names "", which is the identifier of no record/],
     ["an identifier that is null", { batchItemFailures: [{ itemIdentifier: null }] }, /names null/],
@@ -126,6 +151,7 @@ describe("an answer that doesn't fails the whole batch, with every key released"
     const error = await invoke(queue("a", "b", "c")).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(LockBatchError);
     expect(error).toMatchObject({ message: expect.stringMatching(message) });
+    expect(error).toMatchObject({ message: expect.stringMatching(/handler has run.*none of them is finished.*again/) });
     expect(await statuses("a", "b")).toEqual(["RELEASED", "RELEASED"]);
   });
 });

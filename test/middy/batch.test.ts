@@ -179,15 +179,18 @@ describe.each(versions)("$name", ({ middy: version }) => {
       expect(await statuses("a", "b")).toEqual(["FINISHED", "RELEASED"]);
     });
 
-    it("an inner onError that answers something else: everything is released, and the whole batch fails", async () => {
-      const { options, statuses } = shop(table);
-      const onError = (request: Request) => {
-        request.response = { statusCode: 500 };
-      };
-      const { invoke } = consumer(options, () => Promise.reject(new Error("after a")), inner({ onError }));
-      await expect(invoke(queue("a"))).rejects.toBeInstanceOf(LockBatchError);
-      expect(await statuses("a")).toEqual(["RELEASED"]);
-    });
+    it.each([{ statusCode: 500 }, { statusCode: 200 }, {}, null, "sorry"])(
+      "an inner onError that answers %j instead has not done the handler's work: everything is released, and the whole batch fails",
+      async (answer) => {
+        const { options, statuses } = shop(table);
+        const onError = (request: Request) => {
+          request.response = answer;
+        };
+        const { invoke } = consumer(options, () => Promise.reject(new Error("after a")), inner({ onError }));
+        await expect(invoke(queue("a"))).rejects.toBeInstanceOf(LockBatchError);
+        expect(await statuses("a")).toEqual(["RELEASED"]);
+      },
+    );
 
     it.each([
       { kind: "not async", handler: () => failures("m2") },

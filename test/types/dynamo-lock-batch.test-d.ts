@@ -13,7 +13,14 @@ import type {
   SQSRecord,
 } from "aws-lambda";
 import middy6 from "middy-core-6";
-import { type BatchLocks, type BatchResponse, dynamoLockBatch, type Lock, withLockBatch } from "../../src/index.ts";
+import {
+  type BatchLocks,
+  type BatchResponse,
+  type BatchResult,
+  dynamoLockBatch,
+  type Lock,
+  withLockBatch,
+} from "../../src/index.ts";
 import { type Equal, expectTrue } from "./expect.ts";
 
 const ship = async (_record: SQSRecord): Promise<void> => {};
@@ -146,3 +153,53 @@ export const plainMissing = withLockBatch(
 );
 // @ts-expect-error: the key is the record's, not the event's
 withLockBatch(async (_event: SQSEvent) => {}, { key: (record) => record.Records });
+
+// What a handler may return.
+
+const byId = { key: (record: SQSRecord) => record.messageId };
+withLockBatch(async (_event: SQSEvent) => {}, byId);
+withLockBatch((_event: SQSEvent) => undefined, byId);
+withLockBatch((_event: SQSEvent) => null, byId);
+withLockBatch(async (_event: SQSEvent) => ({}), byId);
+withLockBatch(async (_event: SQSEvent): Promise<SQSBatchResponse> => ({ batchItemFailures: [] }), byId);
+withLockBatch(async (_event: SQSEvent): Promise<SQSBatchResponse | undefined> => undefined, byId);
+withLockBatch(({ Records }: SQSEvent) => Promise.allSettled(Records.map(ship)), byId);
+/** The whole of a Middy. */
+withLockBatch(
+  middy7<SQSEvent>().handler(async ({ Records }) => Promise.allSettled(Records.map(ship))),
+  byId,
+);
+withLockBatch(
+  middy6<SQSEvent>().handler(async ({ Records }) => Promise.allSettled(Records.map(ship))),
+  byId,
+);
+// @ts-expect-error: Promise.all tells nothing of single records
+withLockBatch(({ Records }: SQSEvent) => Promise.all(Records.map(ship)), byId);
+// @ts-expect-error: a text is no report
+withLockBatch(async (_event: SQSEvent) => "ok", byId);
+// @ts-expect-error: nor is a number
+withLockBatch((_event: SQSEvent) => 200, byId);
+// @ts-expect-error: nor is a boolean
+withLockBatch(async (_event: SQSEvent) => true, byId);
+// @ts-expect-error: an HTTP response is that of another handler
+withLockBatch(async (_event: SQSEvent) => ({ statusCode: 200, body: "" }), byId);
+// @ts-expect-error: the identifiers have a property
+withLockBatch(async (_event: SQSEvent) => ({ batchItemFailures: ["m1"] }), byId);
+// @ts-expect-error: the list is awaited
+withLockBatch(async (_event: SQSEvent) => ({ batchItemFailures: Promise.resolve([]) }), byId);
+
+/** With Middy, whose middlewares have no say in it, by the type argument. */
+export const settled7 = middy7<SQSEvent, BatchResult>()
+  .use(dynamoLockBatch(byBody))
+  .handler(async ({ Records }) => Promise.allSettled(Records.map(ship)));
+export const nothing6 = middy6<SQSEvent, BatchResult>()
+  .use(dynamoLockBatch(byBody))
+  .handler(async () => {});
+export const all7 = middy7<SQSEvent, BatchResult>()
+  .use(dynamoLockBatch(byBody))
+  // @ts-expect-error: Promise.all tells nothing of single records
+  .handler(async ({ Records }) => Promise.all(Records.map(ship)));
+export const text6 = middy6<SQSEvent, BatchResult>()
+  .use(dynamoLockBatch(byBody))
+  // @ts-expect-error: a text is no report
+  .handler(async () => "ok");

@@ -6,9 +6,11 @@ import { concludeBatch, type Place, planBatch, type Wish } from "../../src/batch
 interface Case {
   readonly groups: readonly (string | undefined)[];
   readonly keys: readonly number[];
+  /** Several records may have one. */
+  readonly identifiers: readonly number[];
   /** By key. */
   readonly wishes: readonly Wish[];
-  /** By record, if the handler is given it. */
+  /** By identifier, if the handler is given one of its records. */
   readonly fails: readonly boolean[];
 }
 
@@ -25,12 +27,18 @@ const cases = (wish: fc.Arbitrary<Wish>, failure: fc.Arbitrary<boolean>): fc.Arb
   fc.record({
     groups: groupings.chain((groups) => fc.nat(RECORDS).map((length) => groups.slice(0, length))),
     keys: listOf(fc.nat(KEYS - 1), RECORDS),
+    identifiers: fc.oneof(
+      fc.constant([...Array(RECORDS).keys()]),
+      listOf(fc.nat(RECORDS - 1), RECORDS),
+      fc.nat(RECORDS).map((most) => [...Array(RECORDS).keys()].map((index) => Math.min(index, most))),
+    ),
     wishes: listOf(wish, KEYS),
     fails: listOf(failure, RECORDS),
   });
 const anyWish = fc.constantFrom<Wish>("owned", "owned", "owned", "finished", "blocked");
 
-const run = ({ groups, keys, wishes, fails }: Case) => {
+const run = ({ groups, keys, identifiers, wishes, fails: reported }: Case) => {
+  const fails = identifiers.map((identifier) => reported[identifier] as boolean);
   const places: Place[] = groups.map((group, index) => {
     const leader = keys.indexOf(keys[index] as number);
     return { group, leader: leader < index ? leader : undefined };
@@ -45,7 +53,7 @@ const run = ({ groups, keys, wishes, fails }: Case) => {
     );
   const keyOf = (index: number) => keys[index] as number;
   const isAcrossGroups = places.some(({ group, leader }) => leader !== undefined && groups[leader] !== group);
-  return { isAcrossGroups, plans, given, outcomes, behind, keyOf, wishOf, fails };
+  return { identifiers, isAcrossGroups, plans, given, outcomes, behind, keyOf, wishOf, fails };
 };
 
 const always = (
@@ -113,6 +121,16 @@ describe("in every batch", () => {
         expect(
           isToBlame(index) || blamed.some((other) => outcomes[other] === "return" || plans[other] === "follow"),
         ).toBe(true);
+      }
+    });
+  });
+
+  it("of those that share an identifier, all that the handler was given fail together", () => {
+    always(anyWish, fc.boolean(), ({ plans, outcomes, identifiers, fails }) => {
+      for (const [index, plan] of plans.entries()) {
+        if (plan !== "run" || !fails[index]) continue;
+        const shared = [...plans.keys()].filter((other) => identifiers[other] === identifiers[index]);
+        expect(shared.map((other) => outcomes[other])).not.toContain("finish");
       }
     });
   });

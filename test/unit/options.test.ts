@@ -350,7 +350,7 @@ describe("an argument that is missing or misplaced is an error before anything i
     ],
     [
       "withLockBatch(handler)",
-      () => withLockBatch(key, wrong(undefined)),
+      () => withLockBatch(() => undefined, wrong(undefined)),
       "withLockBatch: options must be an object, got undefined",
     ],
     ["dynamoLock()", () => dynamoLock(wrong(undefined)), "dynamoLock: options must be an object, got undefined"],
