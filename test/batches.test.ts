@@ -138,4 +138,22 @@ describe("the examples of batches", () => {
     await handler(event("0055AED6DCD90281E7", "%E6%97%A5".repeat(341)));
     expect(domain.indexObject).toHaveBeenCalledTimes(3);
   });
+
+  it("s3-through-sqs: once for each change of an object, however it came, and nothing for the test of S3", async () => {
+    const handler = await load("s3-through-sqs");
+    domain.indexObject.mockClear();
+    const s3 = (sequencer: string) => ({
+      Records: [{ eventSource: "aws:s3", s3: { bucket: { name: "archive" }, object: { key: "a+b.pdf", sequencer } } }],
+    });
+    const test = { Service: "Amazon S3", Event: "s3:TestEvent", Bucket: "archive" };
+    const envelope = (sent: object) => ({ Type: "Notification", MessageId: "n1", Message: JSON.stringify(sent) });
+    const bodies = [s3("01"), envelope(s3("01")), envelope(s3("02")), test, envelope(test), s3("02"), { Records: [] }];
+    const event = { Records: bodies.map((body, index) => message(`q${index}`, body)) };
+    expect(await handler(event)).toEqual(failures());
+    expect(domain.indexObject.mock.calls).toEqual(Array(2).fill(["archive", "a b.pdf"]));
+    domain.indexObject.mockRejectedValueOnce(new Error("busy"));
+    expect(await handler({ Records: [message("q8", s3("03")), message("q9", envelope(s3("03")))] })).toEqual(
+      failures("q8", "q9"),
+    );
+  });
 });
