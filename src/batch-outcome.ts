@@ -57,12 +57,12 @@ export const failuresOf = (
 /** A response of which an HTTP error handler has made the handler's error. */
 const isHttpError = (response: object): boolean => {
   const { statusCode } = response as { statusCode?: unknown };
-  return Number(statusCode) >= 400 && !("batchItemFailures" in response);
+  return typeof statusCode === "number" && statusCode >= 400 && !("batchItemFailures" in response);
 };
 
 /** Whether it says of the records one by one what became of them. */
 export const isReport = (response: unknown): boolean =>
-  Array.isArray(response) || (typeof response === "object" && response !== null && "batchItemFailures" in response);
+  Array.isArray(response) || Array.isArray(Object(response).batchItemFailures);
 
 /** A handler that threw has not succeeded, whatever a middleware answers in its place. */
 export const refuseAnswer = (response: unknown): LockBatchError =>

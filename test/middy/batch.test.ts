@@ -179,7 +179,7 @@ describe.each(versions)("$name", ({ middy: version }) => {
       expect(await statuses("a", "b")).toEqual(["FINISHED", "RELEASED"]);
     });
 
-    it.each([{ statusCode: 500 }, { statusCode: 200 }, {}, null, "sorry"])(
+    it.each([{ statusCode: 500 }, { statusCode: 200 }, {}, { batchItemFailures: null }, null, "sorry"])(
       "an inner onError that answers %j instead has not done the handler's work: everything is released, and the whole batch fails",
       async (answer) => {
         const { options, statuses } = shop(table);
