@@ -3,6 +3,7 @@ import type { Clock } from "./clock.ts";
 import { LockLostError, LockTimeoutError, PayloadMismatchError } from "./errors.ts";
 import type { LockEventListener } from "./events.ts";
 import { findMismatch } from "./fingerprint.ts";
+import { isAround } from "./holder.ts";
 import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 import type { Claim } from "./requests.ts";
@@ -36,6 +37,8 @@ export interface Wanted {
   readonly data?: string | undefined;
   readonly fingerprint?: string | undefined;
   readonly force?: boolean | undefined;
+  /** The tokens of the locks around the run that asks: what they hold is not waited for. */
+  readonly around?: readonly string[] | undefined;
   /** ARN of the durable execution that asks. */
   readonly execution?: string | undefined;
   /** A lease ends by watching alone, not by the clock. */
@@ -62,7 +65,7 @@ export interface Refusal {
  */
 export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<Acquisition | Refusal> => {
   const { clock, store, report, random } = context;
-  const { waitMs, askedMs = waitMs, signal, owner, backoff, keys } = wanted;
+  const { waitMs, askedMs = waitMs, signal, owner, backoff, keys, around = [] } = wanted;
   const deadline = clock.monotonic() + waitMs;
   const attempts = new Attempts(context, wanted);
 
@@ -87,6 +90,7 @@ export const acquire = async (context: AcquireContext, wanted: Wanted): Promise<
         await store.settle(keys, { token: wanted.token, slot: reply.slot }, { status: "RELEASED" });
         throw signal.reason;
       }
+      if (reply?.records.some((record) => isAround(record, around))) return reply;
       const mismatch = reply && attempts.mismatch(reply.records);
       if (mismatch) throw new PayloadMismatchError(mismatch);
       blocker = reply && inTheWay(reply);

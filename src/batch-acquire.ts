@@ -2,7 +2,7 @@ import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, RESPONSE_RESERVE_MS } from "./
 import { type Place, type Plan, planBatch, type Wish } from "./batch-order.ts";
 import type { BatchItem } from "./batch-source.ts";
 import { type BatchRequest, storedKeyOf, type Wanted, wantedOf } from "./batch-wanted.ts";
-import { LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "./errors.ts";
+import { LockError, LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "./errors.ts";
 import type { NotStartedReason } from "./events.ts";
 import { leaseOf, timeUntil, waitOf } from "./execution.ts";
 import { Lock } from "./lock.ts";
@@ -122,7 +122,8 @@ class Acquiring {
       if (key !== undefined) return wantedOf(this.#request, index, key);
       this.#wishes[index] = "owned";
       return undefined;
-    } catch (error) {
+    } catch (thrown) {
+      const error = toReadable(thrown);
       this.#reasons.set(index, error);
       this.#reportFailed(index, error);
       return undefined;
@@ -208,7 +209,7 @@ class Acquiring {
         this.#finished.set(index, reply.finished);
         this.#wishes[index] = "finished";
       } else {
-        this.#blocked(index, new LockHeldError(reply.record)); // reported when it comes back
+        this.#blocked(index, reply.error); // reported when it comes back
       }
     } catch (error) {
       if (this.#isOver) return;
@@ -224,7 +225,7 @@ class Acquiring {
   }
 
   #acquisitionOf(index: number) {
-    const { options, execution } = this.#request;
+    const { options, execution, around } = this.#request;
     const { heartbeatMs, expiry, onLost, rememberMs } = options;
     const { owner, leaseMs, fingerprint } = this.#wanted[index] as Wanted;
     const isOrdered = this.#places[index]?.group !== undefined;
@@ -232,6 +233,7 @@ class Acquiring {
       ...leaseOf({ leaseMs, heartbeatMs }, execution),
       owner,
       fingerprint,
+      around,
       expiry,
       onLost,
       rememberMs,
@@ -315,6 +317,16 @@ class Acquiring {
     return this.#request.options.concurrency ?? DEFAULT_CONCURRENCY;
   }
 }
+
+/** What a function of the user's threw, unless it can't even be asked for its class. */
+const toReadable = (thrown: unknown): unknown => {
+  try {
+    Object.getPrototypeOf(Object(thrown));
+    return thrown;
+  } catch {
+    return new LockError("LOCK_BATCH", "What was thrown can't be read");
+  }
+};
 
 /**
  * Every record shares the table's state, as DynamoDB tells it. An item that is no lock stands under

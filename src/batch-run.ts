@@ -12,6 +12,7 @@ import { type BatchResponse, type Failures, failuresOf } from "./batch-outcome.t
 import { type BatchItem, readBatch } from "./batch-source.ts";
 import type { BatchRequest } from "./batch-wanted.ts";
 import { checkOptions } from "./check.ts";
+import { contextOfRun, tokensIn } from "./context.ts";
 import { LockBatchError, LockLostError } from "./errors.ts";
 import type { KeptReason } from "./events.ts";
 import { describeExecution, timeUntil } from "./execution.ts";
@@ -24,9 +25,10 @@ import { Patience } from "./patience.ts";
 export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
   checkOptions(caller, options, dynamoLockBatchChecks);
   checkCommon(caller, options, "the record");
-  const { locks, disabled } = locksOf(options);
+  const locksInUse = locksOf(caller, options);
 
-  return async (event: unknown, context: Context): Promise<BatchRun> => {
+  return async (event: unknown, context: Context): Promise<{ readonly run: BatchRun; readonly context: Context }> => {
+    const { locks, disabled } = locksInUse();
     const batch = readBatch(event);
     const execution = describeExecution(context);
     if (execution.durableArn !== undefined) {
@@ -35,15 +37,15 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
       );
     }
     const { Records: records } = event as { Records: readonly unknown[] };
-    const request = { caller, options, locks, disabled, records, batch, context, execution };
+    const around = tokensIn(context);
+    const request = { caller, options, locks, disabled, records, batch, context, execution, around };
     const run = new BatchRun(request, await acquireBatch(request));
     try {
-      (context as { locks?: unknown }).locks = run.locks;
+      return { run, context: contextOfRun(context, "locks", run.locks, run.tokens) };
     } catch (error) {
-      await run.fail(); // a context that can't be added to must not leave the keys taken
+      await run.fail(); // a context that can't be made must not leave the keys taken
       throw error;
     }
-    return run;
   };
 };
 
@@ -91,6 +93,10 @@ export class BatchRun {
     await this.#settleEach(outcomes);
     this.#reportFollowers(outcomes);
     return this.#response(outcomes, (index) => failures.get(this.#identifierOf(index)));
+  }
+
+  get tokens(): string[] {
+    return this.#given.flatMap((index) => this.#acquired.locks[index]?.token ?? []);
   }
 
   /** The handler failed, and says nothing of single records. */

@@ -20,6 +20,8 @@ export interface BatchRequest {
   readonly batch: Batch;
   readonly context: Context;
   readonly execution: Execution;
+  /** The tokens of the locks around this run. */
+  readonly around: readonly string[];
 }
 
 /** The wish of a record, by the user's functions. */

@@ -50,11 +50,12 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
 
   const dynamoLockBatchMiddlewareBefore: Hook = async (request) => {
     const { event } = request;
-    const run = await begin(event, request.context);
+    const { run, context } = await begin(event, request.context);
     if (run.records.length === 0) return answerEarly(request, await run.settle(undefined));
     const answeredEarly = (response: unknown) => run.settle(response, request.event);
     remember(request, self, { run, event, answeredEarly } as HeldBatch);
     request.event = { ...event, Records: [...run.records] };
+    request.context = context;
   };
 
   const dynamoLockBatchMiddlewareAfter: Hook = async (request) => {

@@ -1,9 +1,11 @@
+import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "./clock.ts";
 import type { Reporter } from "./events.ts";
 import type { Store } from "./store.ts";
 
 /** What the functions beside a `LockClient` work with. */
 export interface LockInternals {
+  readonly client: DynamoDBClient;
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;

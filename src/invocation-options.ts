@@ -60,7 +60,8 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly onError?: OnError | ((error: unknown) => OnError | Promise<OnError>) | undefined;
   /**
-   * Answers a repeat of a finished or held key: a value, or a function of the record and the request. Without it a
+   * Answers a repeat of a finished or held key: a value, of which each repeat gets a copy, or a function of the record
+   * and the request. A value must be data, without functions and class instances. Without `duplicateResponse` a
    * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
    * A held key of a batch (SQS, Kinesis, DynamoDB Streams, Kafka) throws it too, unless the answer has `batchItemFailures`.
    */
@@ -122,7 +123,8 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly cacheSize?: number | undefined;
   /**
-   * Add the header `Idempotent-Replayed: true` to a stored HTTP response (an object with a `statusCode`) when it is replayed.
+   * Add the header `Idempotent-Replayed: true` to a stored HTTP response (an object with a `statusCode`) when it is replayed, and as
+   * `headers` to a `ReplayedError`.
    * @default false
    */
   readonly replayedHeader?: boolean | undefined;
@@ -149,7 +151,7 @@ export interface DynamoLockOptions<TEvent = any> {
   /**
    * Run every handler without a lock, for local work: nothing is sent but the items that you commit, and `context.lock` is a
    * stand-in.
-   * @default process.env.DYNAMO_LOCK_DISABLED is '1' or 'true'
+   * @default process.env.DYNAMO_LOCK_DISABLED is '1', 'true', 'yes' or 'on' at the invocation
    */
   readonly disabled?: boolean | undefined;
 }

@@ -1,5 +1,7 @@
+import type { Context } from "aws-lambda";
 import { checkOptions, oneOf, show } from "./check.ts";
-import { LockError, LockHeldError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
+import { contextOfRun, tokensIn } from "./context.ts";
+import { LockError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
 import { print } from "./events.ts";
 import { describeExecution, type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
 import { toFingerprint } from "./fingerprint.ts";
@@ -20,7 +22,7 @@ import { Refused } from "./refused.ts";
 
 /** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
 export type Begun =
-  | { readonly run: true; readonly lock: Lock | undefined }
+  | { readonly run: true; readonly lock: Lock | undefined; readonly context: Context }
   | { readonly run: false; readonly response: unknown };
 
 /**
@@ -36,39 +38,41 @@ export interface Guard<TEvent> {
 export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<TEvent>): Guard<TEvent> => {
   checkOptions(caller, options, dynamoLockChecks);
   checkContradictions(caller, options);
-  const { locks, disabled } = locksOf(options);
+  const locksInUse = locksOf(caller, options);
+  const duplicates = { ...options, duplicateResponse: toCopy(caller, options.duplicateResponse) };
   const { onSuccess = "finish", storeResponse = true } = options;
   const ofBatches = new WeakSet<Lock>();
 
   return {
     async begin(request) {
-      const { event, context } = request as LockRequest<TEvent> & { context: { lock?: Lock } };
+      const { event, context } = request;
+      const { locks, disabled } = locksInUse();
       const execution = describeExecution(context);
       const toKeys = (key: unknown) =>
         toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
       if (disabled) {
-        const lock = await locks.acquire(keysIfAny(() => toKeys(options.key(event, context))));
-        return { run: true, lock: await attached(lock, context) };
+        const keys = keysIfAny(() => toKeys(options.key(event, context)));
+        return begun(await locks.acquire(keys), context);
       }
       const key = options.key(event, context);
       const isWithout = isMissing(key) || (Array.isArray(key) && key.length === 0);
-      if (isWithout && options.onMissingKey === "run") return { run: true, lock: undefined };
+      if (isWithout && options.onMissingKey === "run") return begun(undefined, context);
       const batch = checkBatch(caller, options, event);
       const keys = toKeys(key);
       const owner = ownerOf(options.owner, [event, context], execution);
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
+      const around = tokensIn(context);
       const attempt = await locks
-        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner, fingerprint })
+        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner, fingerprint, around })
         .catch((error: unknown) => {
           if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
             return error;
           throw error;
         });
-      if (attempt instanceof Lock) {
-        if (batch) ofBatches.add(attempt);
-        return { run: true, lock: await attached(attempt, context) };
-      }
-      return { run: false, response: await answer(locks, attempt, options, request) };
+      if (!(attempt instanceof Lock))
+        return { run: false, response: await answer(locks, attempt, duplicates, request) };
+      if (batch) ofBatches.add(attempt);
+      return begun(attempt, context);
     },
 
     async succeed(lock, response) {
@@ -97,24 +101,42 @@ const keysIfAny = (toKeys: () => Keys): Keys => {
   }
 };
 
-/** `context.lock`. A context that can't be added to must not leave the key taken. */
-const attached = async (lock: Lock, context: { lock?: Lock }): Promise<Lock> => {
+/** A run with its context. One that can't be made must not leave the key taken. */
+const begun = async (lock: Lock | undefined, context: Context): Promise<Begun> => {
   try {
-    context.lock = lock;
+    return { run: true, lock, context: contextOfRun(context, "lock", lock, lock ? [lock.token] : []) };
   } catch (error) {
-    await lock[Symbol.asyncDispose]();
+    await lock?.[Symbol.asyncDispose]();
     throw error;
   }
-  return lock;
+};
+
+/**
+ * A handler with a callback ends when it calls that, long after it has returned. Node.js 24 on Lambda has no callbacks
+ * (https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html), and tells such handlers by their number of parameters, too.
+ */
+export const refuseCallback = (caller: string, handler: { readonly length: number }): void => {
+  if (handler.length < 3) return;
+  throw new LockOptionsError(
+    `${caller}: the handler must have at most 2 parameters, (event, context), and return a Promise, got ${handler.length}. ` +
+      "A callback or a response stream would still be in use after the handler has returned, and the key is settled then",
+  );
 };
 
 /** In streaming mode `after` runs before the body does: the work is not done, and a repeat could not be answered. */
 export const isStream = (response: unknown): boolean => {
-  const { body } = Object(response) as { body?: unknown };
-  return [response, body].some((candidate) => {
-    const { pipe, getReader } = Object(candidate) as { pipe?: unknown; getReader?: unknown };
-    return typeof pipe === "function" || typeof getReader === "function";
-  });
+  try {
+    const { body } = Object(response) as { body?: unknown };
+    return [response, body].some(canBeRead);
+  } catch {
+    return false; // reading it throws
+  }
+};
+
+/** A stream of Node.js or of the web. A mock that answers to every name seems to be both. */
+const canBeRead = (value: unknown): boolean => {
+  const { pipe, getReader } = Object(value) as { pipe?: unknown; getReader?: unknown };
+  return (typeof pipe === "function") !== (typeof getReader === "function");
 };
 
 export const refuseStreaming = (lock?: Lock): LockError => {
@@ -185,20 +207,53 @@ const answer = async <TEvent>(
 ): Promise<unknown> => {
   const finished = refused instanceof Refused ? refused.finished : undefined;
   if (duplicateResponse === undefined && finished) {
-    const response = await locks.replay(finished);
+    const response = await locks.replay(finished, replayedHeader ? { [REPLAYED]: "true" } : undefined);
     return replayedHeader ? markReplayed(response) : response;
   }
   const record = (finished ?? refused.record) as LockRecord;
-  if (refused instanceof Refused) locks.reportHeld(record);
-  if (duplicateResponse === undefined) throw new LockHeldError(record);
+  if (refused instanceof Refused) {
+    locks.reportHeld(record);
+    if (duplicateResponse === undefined || refused.isOwn) throw refused.error;
+  }
   const response =
     typeof duplicateResponse === "function"
       ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
-      : duplicateResponse;
+      : structuredClone(duplicateResponse);
   // What another run holds may still fail: its records must not be acknowledged.
   if (finished || !partialBatchOf(request.event) || reportsFailures(response)) return response;
-  throw refused instanceof LockTimeoutError ? refused : new LockHeldError(record);
+  throw refused instanceof LockTimeoutError ? refused : refused.error;
 };
+
+/** Each repeat gets a copy of a `duplicateResponse`, because a middleware may add to it what is one caller's. */
+const toCopy = (caller: string, value: DynamoLockOptions["duplicateResponse"]): typeof value => {
+  if (value === undefined || typeof value === "function") return value;
+  try {
+    const copy: unknown = structuredClone(value);
+    if (isWholeCopy(copy, value)) return copy as typeof value;
+  } catch {
+    // Reported below: it has a function in it, or a reference to itself.
+  }
+  throw new LockOptionsError(
+    `${caller}: duplicateResponse must be data that can be copied for each repeat, got ${show(value)} with a function, an ` +
+      "instance of a class, or a reference to itself: give a function that makes the response",
+  );
+};
+
+/** `structuredClone` makes a plain object of an instance. By name, because a copy may be of another realm. */
+const isWholeCopy = (copy: unknown, value: unknown): boolean => {
+  if (typeof value !== "object" || value === null) return true;
+  const [copied, original] = [copy, value] as Record<string, unknown>[] as [
+    Record<string, unknown>,
+    Record<string, unknown>,
+  ];
+  return (
+    classOf(copied) === classOf(original) &&
+    Object.keys(original).every((name) => isWholeCopy(copied[name], original[name]))
+  );
+};
+
+const classOf = (value: object): string =>
+  (Object.getPrototypeOf(value) as object | null)?.constructor.name ?? "Object";
 
 /** The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency). */
 const REPLAYED = "Idempotent-Replayed";

@@ -5,17 +5,11 @@ import { arrayOfKeys, checkArgument, checkOptions, forbidTogether, ofType } from
 import { systemClock } from "./clock.ts";
 import { createClient } from "./dynamodb-client.ts";
 import { withNewTable } from "./ensure-table.ts";
-import {
-  LockError,
-  LockHeldError,
-  LockTableError,
-  LockTimeoutError,
-  PayloadMismatchError,
-  ReplayedError,
-} from "./errors.ts";
+import { LockError, LockTableError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "./errors.ts";
 import { createReporter } from "./events.ts";
 import { findMismatch, toFingerprint } from "./fingerprint.ts";
 import { FinishedCache } from "./finished-cache.ts";
+import { heldHere } from "./holder.ts";
 import type { LockInternals } from "./internals.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "./key.ts";
 import { type Ending, Lock, type LockHost } from "./lock.ts";
@@ -57,6 +51,8 @@ export interface AttemptOptions extends AcquireOptions {
   readonly askedMs?: number | undefined;
   /** How long the key is remembered when it is finished. */
   readonly rememberMs?: number | undefined;
+  /** The tokens of the locks around the run that asks. */
+  readonly around?: readonly string[] | undefined;
   /** Lets heartbeats go when it is their turn. */
   readonly inTurn?: ((work: () => Promise<void>) => Promise<void>) | undefined;
 }
@@ -99,7 +95,10 @@ export class LockClient {
       clock,
       report: createReporter(options),
       random: options.random ?? Math.random,
-      settled: (lock) => this.#held.delete(lock),
+      settled: (lock) => {
+        this.#held.delete(lock);
+        heldHere.delete(lock.token);
+      },
       finished: cache && ((ending) => this.#remember(recordOf(ending))),
     };
     this.#cache = cache;
@@ -132,7 +131,7 @@ export class LockClient {
     const attempt = await this.attempt("acquire", this.#storedKeys(key), options);
     if (attempt instanceof Lock) return attempt;
     this.reportHeld(attempt.record);
-    throw new LockHeldError(attempt.record);
+    throw attempt.error;
   }
 
   /**
@@ -185,7 +184,7 @@ export class LockClient {
     if (!(attempt instanceof Lock)) {
       if (attempt.finished) return (await this.replay(attempt.finished)) as T;
       this.reportHeld(attempt.record);
-      throw new LockHeldError(attempt.record);
+      throw attempt.error;
     }
     let result: T;
     try {
@@ -289,6 +288,7 @@ export class LockClient {
       fingerprint: options.fingerprint,
       force,
       execution,
+      around: options.around,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
     const acquiring = (async () => this.#cached(wanted) ?? this.#withTable(() => acquire(this.#host, wanted)))();
@@ -297,7 +297,7 @@ export class LockClient {
       const reply = await acquiring;
       if (reply.acquired) return this.#hold(wanted, reply, options, begunAt);
       if (keys.length === 1) for (const record of reply.records) this.#remember(record);
-      return new Refused(reply, keys);
+      return new Refused(reply, keys, wanted.around);
     } catch (error) {
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
       if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
@@ -319,7 +319,7 @@ export class LockClient {
   }
 
   /** @internal The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
-  async replay(finished: LockRecord): Promise<unknown> {
+  async replay(finished: LockRecord, headers?: Record<string, string>): Promise<unknown> {
     const record = await this.withResult(finished);
     if (record.resultKey && !record.result) {
       throw new LockTableError(
@@ -328,7 +328,7 @@ export class LockClient {
     }
     const responseStored = record.result !== undefined;
     this.#host.report({ type: "replayed", responseStored, ...this.#about(record) });
-    if (record.failure) throw new ReplayedError(record.failure);
+    if (record.failure) throw new ReplayedError(record.failure, headers);
     return record.result?.value;
   }
 
@@ -390,7 +390,7 @@ export class LockClient {
         token,
         slot,
         previous: before?.status === "IN_PROGRESS" ? before : undefined,
-        data: data === undefined ? stored : options.data,
+        data: data === undefined ? stored : JSON.parse(data),
         rememberMs: options.rememberMs ?? this.#options.rememberMs ?? DEFAULTS.rememberMs,
         dataJson: data ?? (stored === undefined ? undefined : JSON.stringify(stored)),
         layoutBytes: bytesOf(this.#layout),
@@ -405,7 +405,10 @@ export class LockClient {
       this.#host,
     );
     // A durable execution holds its key while it is suspended, and this process may be gone.
-    if (!wanted.execution) this.#held.add(lock);
+    if (!wanted.execution) {
+      this.#held.add(lock);
+      heldHere.add(token);
+    }
     const { key, fencingToken, elapsedMs, expiresAt } = lock;
     const waitedMs = Math.round(this.#host.clock.monotonic() - begunAt);
     const about = { key, owner, token, fencingToken, elapsedMs, expiresAt, waitedMs };
@@ -466,7 +469,8 @@ export class LockClient {
     const { store, clock, report, random } = this.#host;
     const { namespace, heartbeatMs, expiry } = this.#options;
     const forget = (key: string) => this.#forget(key);
-    return { store, clock, report, random, namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs, forget };
+    const settings = { namespace, heartbeatMs, expiry, clockSkewMs: this.#clockSkewMs };
+    return { client: this.#client, store, clock, report, random, ...settings, forget };
   }
 }
 

@@ -28,14 +28,37 @@ type CommonOptions = Pick<
   readonly leaseMs?: number | ((record: never) => number) | undefined;
 };
 
-/** The client of these options, and whether it only pretends. */
-export const locksOf = (options: CommonOptions): { readonly locks: LockClient; readonly disabled: boolean } => {
-  const disabled = options.disabled ?? /^(1|true)$/i.test(process.env.DYNAMO_LOCK_DISABLED ?? "");
+/** Whose locks an invocation takes. */
+export interface LocksInUse {
+  readonly locks: LockClient;
+  /** Whether the client only pretends. */
+  readonly disabled: boolean;
+}
+
+/** What gives the client of these options for each invocation: `DYNAMO_LOCK_DISABLED` may change between two. */
+export const locksOf = (caller: string, options: CommonOptions): (() => LocksInUse) => {
   const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent } = options;
   const locks =
     options.locks ??
     new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent });
-  return { disabled, locks: disabled ? new LockClient({}, alwaysFree(systemClock, locks.internals.store)) : locks };
+  let standIn: LockClient | undefined;
+  return () => {
+    const disabled = options.disabled ?? isDisabled(caller);
+    if (!disabled) return { locks, disabled };
+    const { client: sender, store } = locks.internals;
+    standIn ??= new LockClient({ client: sender }, alwaysFree(systemClock, store));
+    return { locks: standIn, disabled };
+  };
+};
+
+const isDisabled = (caller: string): boolean => {
+  const { DYNAMO_LOCK_DISABLED: value = "" } = process.env;
+  if (/^(1|true|yes|on)$/i.test(value)) return true;
+  if (/^(0|false|no|off|)$/i.test(value)) return false;
+  throw new LockOptionsError(
+    `${caller}: the environment variable DYNAMO_LOCK_DISABLED must be one of 1, true, yes, on, or 0, false, no, off, got ` +
+      JSON.stringify(value),
+  );
 };
 
 /** What these options contradict in themselves. */

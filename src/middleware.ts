@@ -49,11 +49,9 @@ export function dynamoLock<TEvent>(
 
   const dynamoLockMiddlewareBefore: Hook = async (request) => {
     const begun = await guard.begin(request);
-    if (begun.run) {
-      if (begun.lock) remember(request, self, held(begun.lock));
-      return;
-    }
-    await answerEarly(request, begun.response);
+    if (!begun.run) return answerEarly(request, begun.response);
+    if (begun.lock) remember(request, self, held(begun.lock));
+    request.context = begun.context;
   };
 
   const dynamoLockMiddlewareAfter: Hook = async (request) => {

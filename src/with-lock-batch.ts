@@ -3,7 +3,7 @@ import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./
 import type { BatchResponse, BatchResult } from "./batch-outcome.ts";
 import { createBatchGuard } from "./batch-run.ts";
 import { checkArgument, ofType } from "./check.ts";
-import { isStream, refuseStreaming } from "./invocation.ts";
+import { isStream, refuseCallback, refuseStreaming } from "./invocation.ts";
 import { isMiddyTimeout } from "./middy-request.ts";
 
 type EventOf<TRecord> = { Records: TRecord[] };
@@ -43,10 +43,11 @@ export function withLockBatch<TRecord>(
   options: DynamoLockBatchOptions<TRecord>,
 ): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
   checkArgument("withLockBatch", "the handler, the first argument,", handler, ofType("function"));
+  refuseCallback("withLockBatch", handler);
   const begin = createBatchGuard("withLockBatch", options);
-  return async (event, context) => {
-    if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
-    const run = await begin(event, context);
+  return async (event, callers) => {
+    if (isStream(callers)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
+    const { run, context } = await begin(event, callers ?? {}); // a test may leave it out
     if (run.records.length === 0) return run.settle(undefined);
     const given = { ...event, Records: [...run.records] as TRecord[] };
     let response: unknown;

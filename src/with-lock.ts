@@ -1,7 +1,7 @@
 import type { Context } from "aws-lambda";
 import { checkArgument, ofType } from "./check.ts";
 import { LockLostError } from "./errors.ts";
-import { createGuard, isStream, refuseStreaming } from "./invocation.ts";
+import { createGuard, isStream, refuseCallback, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
 import { isMiddyTimeout } from "./middy-request.ts";
 
@@ -32,12 +32,13 @@ export function withLock<TEvent, TResult>(
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<TResult> {
   checkArgument("withLock", "the handler, the first argument,", handler, ofType("function"));
+  refuseCallback("withLock", handler);
   const guard = createGuard("withLock", options);
-  return async (event, context) => {
-    if (isStream(context)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
-    const begun = await guard.begin({ event, context });
+  return async (event, callers) => {
+    if (isStream(callers)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
+    const begun = await guard.begin({ event, context: callers ?? {} }); // a test may leave it out
     if (!begun.run) return begun.response as TResult;
-    const { lock } = begun;
+    const { lock, context } = begun;
     let response: TResult;
     try {
       response = await handler(event, context as Context & LockContext);

@@ -91,12 +91,44 @@ describe.each(versions)("$name", ({ middy: version }) => {
       expect(await statuses("a")).toEqual(["IN_PROGRESS"]);
     });
 
-    it("a context that can't be added to: everything is released", async () => {
+    it("a context that can't be copied: everything is released", async () => {
       const { options, statuses } = shop(table);
       const { invoke, run } = consumer(options, undefined, { middy });
-      await expect(invoke(queue("a"), Object.freeze(lambdaContext()))).rejects.toThrow(TypeError);
+      const context = new Proxy(lambdaContext(), {
+        ownKeys: () => {
+          throw new TypeError("no keys");
+        },
+      });
+      await expect(invoke(queue("a"), context)).rejects.toThrow("no keys");
       expect(run).not.toHaveBeenCalled();
       expect(await statuses("a")).toEqual(["RELEASED"]);
+    });
+
+    it("a context that can't be added to: the handler finds its locks in one of its own", async () => {
+      const { options, statuses } = shop(table);
+      const { invoke } = consumer(
+        options,
+        async ({ Records }, { locks }) => void (await Promise.all(Records.map((record) => locks.get(record).finish()))),
+        { middy },
+      );
+      const context = Object.freeze(lambdaContext());
+      expect(await invoke(queue("a", "b"), context)).toMatchObject(failures());
+      expect(context).not.toHaveProperty("locks");
+      expect(await statuses("a", "b")).toEqual(["FINISHED", "FINISHED"]);
+    });
+
+    it("DYNAMO_LOCK_DISABLED is read at each invocation, and refused if it says neither yes nor no", async () => {
+      const { options, sent } = shop(table);
+      const { invoke, run } = consumer(options, undefined, { middy });
+      vi.stubEnv("DYNAMO_LOCK_DISABLED", "yes");
+      await invoke(queue("a"));
+      expect(sent).toEqual([]);
+      vi.stubEnv("DYNAMO_LOCK_DISABLED", "maybe");
+      await expect(invoke(queue("a"))).rejects.toThrow("DYNAMO_LOCK_DISABLED must be one of 1, true, yes, on");
+      expect(run).toHaveBeenCalledTimes(1);
+      vi.unstubAllEnvs();
+      await invoke(queue("a"));
+      expect(sent).toEqual(["UpdateItem", "UpdateItem"]);
     });
   });
 

@@ -152,6 +152,41 @@ describe.each(wrappers)("$name", ({ wrap }) => {
     expect(day.types()).toEqual(["acquired", "finished", "replayed"]);
   });
 
+  it("a run within a run has its own lock, and both count the steps of one execution", async () => {
+    const { day, options } = setUp();
+    const inner = reportDay(table);
+    const seen: string[] = [];
+    const ran: string[] = [];
+    const step = (context: Durable, name: string) =>
+      context.step(name, async () => {
+        ran.push(name);
+        return name;
+      });
+    const fetch = withLock(
+      async (_event: ReportEvent, context: Durable) => {
+        seen.push(context.lock.key);
+        const first = await step(context, "first");
+        await context.waitForCallback<string>("approval", async () => {});
+        return `${first} ${await step(context, "second")}`;
+      },
+      { ...inner.options, leaseMs: hour },
+    );
+    const execution = start(
+      wrap(async (_event, context) => {
+        const before = await step(context, "before");
+        const fetched = await fetch(inner.event, context);
+        seen.push(context.lock.key);
+        return `${before} ${fetched} ${await step(context, "after")}`;
+      }, options),
+      day.event,
+    );
+    await (await suspended(execution)).approve();
+    expect((await execution.outcome).getResult()).toBe("before first second after");
+    expect(ran).toEqual(["before", "first", "second", "after"]);
+    const keys = [inner, day].map(({ event }) => `${functionName}#${event.date}`);
+    expect(seen).toEqual([keys[0], ...keys]);
+  });
+
   it("an execution that fails releases the key, though it was taken twice", async () => {
     const { day, options, item } = setUp();
     const { handler } = twoSteps();

@@ -8,6 +8,7 @@ import { lambdaContext } from "../support/lambda.ts";
 const domain = {
   charge: vi.fn(async () => ({ paymentId: "payment-1" })),
   makeReport: vi.fn(async () => ({ lines: 3 })),
+  syncTenant: vi.fn(async () => {}),
 };
 runExamples(domain);
 vi.spyOn(console, "error").mockImplementation(() => {}); // of httpErrorHandler
@@ -67,4 +68,23 @@ it("handler-type: once per day, as a handler that wants no lock in its context",
   const handler = await load("handler-type");
   for (const hour of ["06", "07"]) await handler({ time: `2026-11-21T${hour}:00:00Z` }, lambdaContext());
   expect(domain.makeReport.mock.calls).toEqual([["2026-11-21T06:00:00Z", expect.any(Number)]]);
+});
+
+it("two-locks: once for each event, one at a time of a tenant, and either lock stops the work", async () => {
+  const handler = await load("two-locks");
+  const due = (id: string) => ({ id, detail: { tenant: "acme" } });
+  const started = Promise.withResolvers<void>();
+  const finish = Promise.withResolvers<void>();
+  domain.syncTenant.mockImplementationOnce(async () => {
+    started.resolve();
+    await finish.promise;
+  });
+  const first = handler(due("e1"), lambdaContext());
+  await started.promise;
+  await expect(handler(due("e2"), lambdaContext())).rejects.toMatchObject({ statusCode: 409 });
+  finish.resolve();
+  await first;
+  await handler(due("e2"), lambdaContext());
+  await handler(due("e1"), lambdaContext());
+  expect(domain.syncTenant.mock.calls).toEqual(Array(2).fill(["acme", { signal: expect.any(AbortSignal) }]));
 });

@@ -1,10 +1,10 @@
 /** Response streaming: the body goes on after Middy's hooks have run, so no lock can cover it. */
-import { Readable, Writable } from "node:stream";
+import { PassThrough, Readable, Writable } from "node:stream";
 import { ReadableStream } from "node:stream/web";
 import { executionModeStreamifyResponse } from "@middy/core/StreamifyResponse";
 import type { Context } from "aws-lambda";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { dynamoLock, type Lock, LockError, LockHeldError, withLock } from "../../src/index.ts";
+import { dynamoLock, type Lock, LockError, LockHeldError, withLock, withLockBatch } from "../../src/index.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import {
   finished,
@@ -161,4 +161,20 @@ it("withLock around a handler for streamifyResponse is refused before anything i
   expect(handler).not.toHaveBeenCalled();
   expect(day.sent).toEqual([]);
   expect(await day.item()).toBeUndefined();
+});
+
+it.each<[string, () => object]>([
+  ["Lambda's response stream", () => awslambda.HttpResponseStream.from(new ResponseStream(), { statusCode: 200 })],
+  ["a stream that can be written", () => new Writable()],
+  ["one that can be read, too", () => new PassThrough()],
+  ["a web stream", () => new ReadableStream()],
+])("%s in the place of a context is refused before anything is sent", async (_name, stream) => {
+  const day = reportDay(table);
+  const handler = vi.fn(async () => "report");
+  for (const wrapped of [withLock(handler, day.options), withLockBatch(handler as never, day.options as never)]) {
+    const invoke = wrapped as unknown as (event: object, stream: object) => Promise<unknown>;
+    await expect(invoke({ ...day.event, Records: [] }, stream())).rejects.toMatchObject({ code: "LOCK_STREAMING" });
+  }
+  expect(handler).not.toHaveBeenCalled();
+  expect(day.sent).toEqual([]);
 });

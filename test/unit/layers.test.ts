@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 
 /** Imports flow down only: a file may import what stands above its line. */
 const LAYERS = [
-  ["batch-order", "clock", "not-async", "record", "suggest", "write-queue"],
-  ["errors", "parallel"],
+  ["batch-order", "clock", "context", "not-async", "record", "suggest", "write-queue"],
+  ["errors", "holder", "parallel"],
   ["events"],
   [
     "batch-outcome",
