@@ -58,6 +58,7 @@ export const reportsFailures = (response: unknown): boolean => {
   try {
     const { batchItemFailures: failures } = Object(response) as { batchItemFailures?: unknown };
     if (failures === undefined || failures === null) return false;
+    if (typeof failures === "function" || typeof failures === "symbol") return false; // JSON leaves them out
     return !Array.isArray(failures) || failures.length > 0;
   } catch {
     return true; // a getter that throws
