@@ -263,15 +263,19 @@ const attributeName: Check = (value) =>
     ? "must not be an attribute of the lock record"
     : undefined);
 
+/** A rounded integer would be the sort key of somebody else's items too. */
+const exactNumber: Check = (value) =>
+  Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)) ? undefined : "must be exact";
+
 export const clientChecks: Record<string, Check> = {
   ...sharedChecks,
   namespace: namespaceCheck,
   owner: text,
   keyAttribute: attributeName,
-  sortKey: ofShape("must be { attribute, value } with a name and a string or a number", {
-    attribute: attributeName,
-    value: anyOf(text, (n) => (Number.isFinite(n) ? undefined : "a finite number")),
-  }),
+  sortKey: ofShape(
+    "must be { attribute, value } with a name and a string or a number (well-formed, or exact: no integer beyond 2^53 - 1)",
+    { attribute: attributeName, value: anyOf(text, exactNumber) },
+  ),
   ttlAttribute: attributeName,
   retentionMs: milliseconds(0),
   ensureTable: ofType("boolean"),
