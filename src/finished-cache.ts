@@ -32,7 +32,10 @@ export class FinishedCache {
   }
 }
 
-/** `undefined` for a response that is nested too deep to be copied: it is read from the table each time. */
+/**
+ * `undefined` for a response that is nested too deep to be copied: it is read from the table each
+ * time.
+ */
 const copyOf = (record: LockRecord): LockRecord | undefined => {
   try {
     return structuredClone(record);

@@ -331,7 +331,8 @@ export class LockClient {
   /**
    * @internal The record to answer a repeat from, if one run has finished all the keys.
    *
-   * @throws PayloadMismatchError if that run had the keys in another order, or with other repeats: it did something else.
+   * @throws PayloadMismatchError if that run had the keys in another order, or with other repeats:
+   * it did something else.
    */
   finishedBy(refused: Refused): LockRecord | undefined {
     const { finished } = refused;

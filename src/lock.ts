@@ -210,8 +210,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * @internal Finishes with a response, and gives what the caller is to get: the same as a repeat, or the response itself if that
-   * can't be stored. Doesn't throw: the work succeeded, and the lock has reported what failed.
+   * @internal Finishes with a response, and gives what the caller is to get: the same as a repeat,
+   * or the response itself if that can't be stored. Doesn't throw: the work succeeded, and the lock
+   * has reported what failed.
    */
   async finishWith(response: unknown): Promise<unknown> {
     const request = toFinish({ result: response }, this.#holding.rememberMs);

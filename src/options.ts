@@ -150,7 +150,10 @@ export interface TryAcquireOptions {
    * @default false
    */
   readonly force?: boolean | undefined;
-  /** Any JSON value, stored with the lock for others to read; what JSON would change is an error. Left out: what the holder before left stays. */
+  /**
+   * Any JSON value, stored with the lock for others to read; what JSON would change is an error.
+   * Left out: what the holder before left stays.
+   */
   readonly data?: unknown;
   /**
    * When `onExpiring` is called, in ms before the lease ends.
@@ -194,12 +197,15 @@ export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant
   /** Overrides the client's. */
   readonly rememberMs?: number | undefined;
   /**
-   * Keep what JSON makes of what the function returned, and give that to all callers. `false`: the first caller gets what the function
-   * returned, repeats get `undefined`.
+   * Keep what JSON makes of what the function returned, and give that to all callers. `false`: the
+   * first caller gets what the function returned, repeats get `undefined`.
    * @default true
    */
   readonly storeResult?: boolean | undefined;
-  /** What is done under the key, any JSON value (integers up to 2^53 - 1, or bigint). The same key with another one is a `PayloadMismatchError`. */
+  /**
+   * What is done under the key, any JSON value (integers up to 2^53 - 1, or bigint). The same key
+   * with another one is a `PayloadMismatchError`.
+   */
   readonly fingerprint?: unknown;
 }
 

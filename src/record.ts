@@ -65,7 +65,10 @@ export interface LockRecord {
   readonly execution?: string;
   /** How many keys were taken together, if more than one. */
   readonly keyCount?: number;
-  /** Hash of the list of keys that was asked for, in its order and with its repeats, if it had more than one. */
+  /**
+   * Hash of the list of keys that was asked for, in its order and with its repeats, if it had more
+   * than one.
+   */
   readonly keyList?: string;
   /** Of a semaphore: how many may hold it. The fields above are those of the latest to take it. */
   readonly permits?: number;

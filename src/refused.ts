@@ -19,7 +19,10 @@ export class Refused {
     return (this.records.find(({ status }) => status !== "FINISHED") ?? this.records[0]) as LockRecord;
   }
 
-  /** Whether the run that has finished all the keys had them in another order, or with other repeats. */
+  /**
+   * Whether the run that has finished all the keys had them in another order, or with other
+   * repeats.
+   */
   get isOfAnotherList(): boolean {
     const { finished } = this;
     // A run of an older version left no hash. One key without a hash was asked for alone.
@@ -27,7 +30,10 @@ export class Refused {
     return finished.keyList !== this.#keyList;
   }
 
-  /** The record of the run that has finished all the keys, if it was one: only that run did what this one would do. */
+  /**
+   * The record of the run that has finished all the keys, if it was one: only that run did what
+   * this one would do.
+   */
   get finished(): LockRecord | undefined {
     const [first] = this.records;
     const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);

@@ -12,7 +12,10 @@ export interface ReleaseOptions {
 
 /** Options of `lock.commit`: what is remembered with the finished key. */
 export interface CommitOptions extends ReleaseOptions {
-  /** The response that repeats get, as JSON. Left out: none is stored, also not what the handler returns. `undefined` is stored as such. */
+  /**
+   * The response that repeats get, as JSON. Left out: none is stored, also not what the handler
+   * returns. `undefined` is stored as such.
+   */
   readonly result?: unknown;
   /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
   readonly status?: string | undefined;

@@ -13,8 +13,8 @@ type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "rele
  * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
  * handler has ended: prefer it where other middlewares answer early, or where Middy's `timeoutEarlyResponse` does.
  *
- * All callers get the same response: what JSON makes of it, as Lambda does. With `storeResponse: false`, and with `onSuccess: 'release'`,
- * it is the handler's own.
+ * All callers get the same response: what JSON makes of it, as Lambda does. With
+ * `storeResponse: false`, and with `onSuccess: 'release'`, it is the handler's own.
  *
  * @example
  * export const handler = withLock(

@@ -1,4 +1,7 @@
-/** An inner `withLock`'s response goes to its caller, not through Lambda: it is the same for all of them. */
+/**
+ * An inner `withLock`'s response goes to its caller, not through Lambda: it is the same for all of
+ * them.
+ */
 import { beforeAll, describe, expect, it } from "vitest";
 import { withLock } from "../../src/index.ts";
 import { lambdaContext } from "../support/lambda.ts";
