@@ -93,8 +93,9 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   };
 };
 
-/** Without a lock a response is of the same type as with one. */
+/** Without a lock a response is of the same type as with one; only there it may be a stream. */
 const toReplay = (response: unknown): unknown => {
+  if (isStream(response)) return response;
   const result = toStorable(response);
   return "reason" in result ? response : fromStorable(result);
 };

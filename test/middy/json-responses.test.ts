@@ -2,6 +2,7 @@
  * An inner `withLock`'s response goes to its caller, not through Lambda: it is the same for all of
  * them.
  */
+import { Readable } from "node:stream";
 import { beforeAll, describe, expect, it } from "vitest";
 import { withLock } from "../../src/index.ts";
 import { lambdaContext } from "../support/lambda.ts";
@@ -48,6 +49,9 @@ describe("the response of withLock", () => {
     const day = reportDay(table);
     const missing = withLock(async () => report(), { ...day.options, key: () => undefined, onMissingKey: "run" });
     expect(await missing(day.event, lambdaContext())).toStrictEqual(json);
+    const stream = Readable.from(["report"]);
+    const streaming = withLock(async () => stream, { ...day.options, key: () => undefined, onMissingKey: "run" });
+    expect(await streaming(day.event, lambdaContext())).toBe(stream);
     const disabled = withLock(async () => report(), { ...day.options, disabled: true });
     expect(await disabled(day.event, lambdaContext())).toStrictEqual(json);
     expect(day.sent).toEqual([]);
