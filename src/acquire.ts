@@ -21,7 +21,10 @@ export interface AcquireContext {
 
 /** An acquisition that is wanted. */
 export interface Wanted {
+  /** Without repeats. */
   readonly keys: Keys;
+  /** Hash of the list of keys that was asked for, if it had more than one. */
+  readonly keyList: string | undefined;
   /** One for all attempts, so that an attempt whose reply was lost is recognised by the next. */
   readonly token: string;
   readonly owner: string;
@@ -208,8 +211,9 @@ class Attempts {
   }
 
   #claim(key: string, leaseMs: number): Claim {
-    const { keys, token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly } = this.#wanted;
-    const wanted = { token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly };
+    const { keys, keyList, token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly } =
+      this.#wanted;
+    const wanted = { keyList, token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly };
     const keyCount = keys.length > 1 ? keys.length : undefined;
     return { ...wanted, key, leaseMs, watched: this.#watch.over(key), keyCount };
   }

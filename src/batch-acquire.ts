@@ -202,11 +202,12 @@ class Acquiring {
         return;
       }
       this.#patience.answered();
+      const finished = reply instanceof Lock ? undefined : locks.finishedBy(reply);
       if (reply instanceof Lock) {
         this.#locks[index] = reply;
         this.#wishes[index] = "owned";
-      } else if (reply.finished) {
-        this.#finished.set(index, reply.finished);
+      } else if (finished) {
+        this.#finished.set(index, finished);
         this.#wishes[index] = "finished";
       } else {
         this.#blocked(index, reply.error); // reported when it comes back

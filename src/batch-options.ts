@@ -33,8 +33,9 @@ export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOp
    */
   readonly key: (record: TRecord, context: Context) => LockKey;
   /**
-   * What of a record the handler works on, any JSON value: a record with the same key and another one fails alone, and comes back,
-   * also within a batch. Only a hash of it is stored.
+   * What of a record the handler works on, any JSON value (integers up to 2^53 - 1, or bigint): a
+   * record with the same key and another one fails alone, and comes back, also within a batch. Only
+   * a hash of it is stored.
    */
   readonly fingerprint?: ((record: TRecord, context: Context) => unknown) | undefined;
   /**

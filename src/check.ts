@@ -32,8 +32,11 @@ export const ofType =
 
 const withArticle = (type: string) => (type === "object" ? "an object" : `a ${type}`);
 
-export const text: Check = (value) =>
-  typeof value === "string" && value !== "" ? undefined : "must be a non-empty string";
+/** DynamoDB takes UTF-8, in which half a surrogate pair can't be written. */
+export const text: Check = (value) => {
+  if (typeof value !== "string" || value === "") return "must be a non-empty string";
+  return value.isWellFormed() ? undefined : "must be well-formed text, without half a character in it";
+};
 
 export const anyOf =
   (...checks: Check[]): Check =>
@@ -102,7 +105,7 @@ export const forbidTogether = (caller: string, options: object, name: string, ot
   if (other) throw new LockOptionsError(`${caller}: ${name} and ${other} contradict each other: ${why}`);
 };
 
-/** Describes a value in an error. */
+/** Describes a value in an error, whatever it is. */
 export const show = (value: unknown): string => {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") {

@@ -17,16 +17,29 @@ export class FinishedCache {
 
   get(key: string): LockRecord | undefined {
     const record = this.#records.get(key);
-    if (record && record.expiresAt > this.#clock.now()) return structuredClone(record);
-    this.#records.delete(key);
-    return undefined;
+    const copy = record && record.expiresAt > this.#clock.now() ? copyOf(record) : undefined;
+    if (!copy) this.#records.delete(key);
+    return copy;
   }
 
   set(record: LockRecord): void {
-    if (record.status === "FINISHED") this.#records.set(record.key, structuredClone(record));
+    const copy = record.status === "FINISHED" ? copyOf(record) : undefined;
+    if (copy) this.#records.set(record.key, copy);
   }
 
   delete(key: string): void {
     this.#records.delete(key);
   }
 }
+
+/**
+ * `undefined` for a response that is nested too deep to be copied: it is read from the table each
+ * time.
+ */
+const copyOf = (record: LockRecord): LockRecord | undefined => {
+  try {
+    return structuredClone(record);
+  } catch {
+    return undefined;
+  }
+};

@@ -49,6 +49,7 @@ export { dynamoLock } from "./middleware.ts";
 export type { DynamoLockMiddleware } from "./middy-request.ts";
 export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
+export type { Jsonified } from "./result.ts";
 export type { CommitOptions, FinishOptions, ReleaseOptions } from "./settlement.ts";
 export { type CreateLockTableOptions, createLockTable } from "./table.ts";
 export type { Backoff } from "./wait.ts";

@@ -22,8 +22,10 @@ export interface LockRequest<TEvent = unknown> {
 // biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(event) => event.date` has to compile.
 export interface DynamoLockOptions<TEvent = any> {
   /**
-   * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At most 2,048 bytes with the namespace.
-   * A number and its decimal string are the same key. An array: several keys, taken all or none, at most 100.
+   * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At
+   * most 2,048 bytes with the namespace. A number has to be a safe integer. It is the same key as
+   * its decimal string, and as the bigint. An array: several keys, taken all or none, at most 100.
+   * Once it is finished, another order of it is a `PayloadMismatchError`.
    */
   readonly key: (event: TEvent, context: Context) => LockKey | readonly LockKey[];
   /**
@@ -38,7 +40,9 @@ export interface DynamoLockOptions<TEvent = any> {
   /** An existing `LockClient`, with its table, client, logger, metrics and listener, in place of one made here. */
   readonly locks?: LockClient | undefined;
   /**
-   * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not contain '#'.
+   * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not
+   * contain '#'. Set it to a name that stays: a function that gets another name forgets every key
+   * under the default, and runs finished work again.
    * @default the namespace of `locks`, or context.functionName
    */
   readonly namespace?: string | false | undefined;
@@ -67,8 +71,10 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
   /**
-   * Keep the response with the finished key, for repeats. Values that JSON can't carry are not stored; repeats then
-   * get `undefined`. What the handler settles itself keeps the `result` that it gave `finish` or `commit`, and no other.
+   * Keep what JSON makes of the response with the finished key, for repeats, as Lambda sends it to
+   * the first caller. What JSON can't carry (a BigInt, a circular structure) is not stored and
+   * reported; repeats then get `undefined`. What the handler settles itself keeps the `result` that
+   * it gave `finish` or `commit`, and no other.
    * @default true
    */
   readonly storeResponse?: boolean | undefined;
@@ -112,8 +118,9 @@ export interface DynamoLockOptions<TEvent = any> {
   /** Called once when the lock is lost while the handler runs, after `context.lock.signal` was aborted. */
   readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
   /**
-   * What of the event the handler works on, any JSON value: the same key with another one is a `PayloadMismatchError`
-   * (422), whether the first run has finished or not. Only a hash of it is stored.
+   * What of the event the handler works on, any JSON value (integers up to 2^53 - 1, or bigint):
+   * the same key with another one is a `PayloadMismatchError` (422), whether the first run has
+   * finished or not. Only a hash of it is stored.
    */
   readonly fingerprint?: ((event: TEvent, context: Context) => unknown) | undefined;
   /**

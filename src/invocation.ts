@@ -19,6 +19,7 @@ import { checkCommon, locksOf } from "./locks-of.ts";
 import { hasRejected, type PartialBatch, partialBatchOf, refuseBatch, reportsFailures } from "./partial-batch.ts";
 import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
+import { fromStorable, toStorable } from "./result.ts";
 
 /** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
 export type Begun =
@@ -31,7 +32,8 @@ export type Begun =
  */
 export interface Guard<TEvent> {
   begin(request: LockRequest<TEvent>): Promise<Begun>;
-  succeed(lock: Lock, response: unknown): Promise<void>;
+  /** Gives the response as a repeat gets it, where it is stored for repeats. */
+  succeed(lock: Lock | undefined, response: unknown): Promise<unknown>;
   fail(lock: Lock, error: unknown): Promise<void>;
 }
 
@@ -76,11 +78,14 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
     },
 
     async succeed(lock, response) {
+      const isStored = onSuccess === "finish" && storeResponse;
+      if (!lock) return isStored ? toReplay(response) : response;
       // Before it is sent, a middleware outside may make a report of what Promise.allSettled gave.
       const isFailure = reportsFailures(response) || (ofBatches.has(lock) && hasRejected(response));
-      const isReleased = onSuccess === "release" || isFailure;
-      const settled = isReleased ? lock.release() : lock.finish(storeResponse ? { result: response } : {});
+      if (isStored && !isFailure) return lock.finishWith(response);
+      const settled = onSuccess === "release" || isFailure ? lock.release() : lock.finish();
       await settled.catch(() => {}); // the handler succeeded; the lock has reported its loss or failure
+      return response;
     },
 
     async fail(lock, error) {
@@ -90,6 +95,13 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
     },
   };
+};
+
+/** Without a lock a response is of the same type as with one; only there it may be a stream. */
+const toReplay = (response: unknown): unknown => {
+  if (isStream(response)) return response;
+  const result = toStorable(response);
+  return "reason" in result ? response : fromStorable(result);
 };
 
 /** Without locks, an event that has no key is no error. */
@@ -205,7 +217,7 @@ const answer = async <TEvent>(
   { duplicateResponse, replayedHeader }: DynamoLockOptions<TEvent>,
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
-  const finished = refused instanceof Refused ? refused.finished : undefined;
+  const finished = refused instanceof Refused ? locks.finishedBy(refused) : undefined;
   if (duplicateResponse === undefined && finished) {
     const response = await locks.replay(finished, replayedHeader ? { [REPLAYED]: "true" } : undefined);
     return replayedHeader ? markReplayed(response) : response;

@@ -33,7 +33,7 @@ import { reportsFailures } from "./partial-batch.ts";
 import type { LockRecord } from "./record.ts";
 import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
-import { encodeData } from "./result.ts";
+import { encodeData, fromStorable, type Jsonified } from "./result.ts";
 import { DynamoStore, type Store } from "./store.ts";
 import { liveHolders } from "./wait.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
@@ -154,9 +154,12 @@ export class LockClient {
   }
 
   /**
-   * Runs `work` once per key within `rememberMs`: a repeat gets what the first run returned
-   * (`undefined` if that could not be stored). If `work` throws, or returns a response to a batch
-   * of which a part failed (`batchItemFailures`), the key is released, so that a retry can run.
+   * Runs `work` once per key within `rememberMs`. All callers get the same: what JSON makes of what
+   * the first run returned. So a Date is a string for the first caller too. If JSON can't carry it
+   * (a BigInt, a circular structure), the first caller gets it as it is and repeats get
+   * `undefined`, which is reported (`response-not-stored`). If `work` throws, or returns a response
+   * to a batch of which a part failed (`batchItemFailures`), the key is released, so that a retry
+   * can run.
    *
    * @example
    * // Exactly once: the order and the end of the key in one transaction.
@@ -166,14 +169,25 @@ export class LockClient {
    *   return result;
    * }, { rememberMs: 15 * 24 * 3_600_000, fingerprint: cart });
    *
-   * @throws LockHeldError while another run is at it, PayloadMismatchError for another
-   * `fingerprint`, ReplayedError if the first run finished with an error, and what `acquire` throws
+   * @throws LockHeldError while another run is at it, PayloadMismatchError for another `fingerprint`
+   * and for a list of keys that was finished in another order, ReplayedError if the first run
+   * finished with an error, and what `acquire` throws
    */
-  async once<T>(
+  once<T>(
     key: LockKey | readonly LockKey[],
     work: (lock: Lock) => Promise<T> | T,
+    options: OnceOptions & { readonly storeResult: false },
+  ): Promise<T>;
+  once<T>(
+    key: LockKey | readonly LockKey[],
+    work: (lock: Lock) => Promise<T> | T,
+    options?: OnceOptions,
+  ): Promise<Jsonified<T>>;
+  async once(
+    key: LockKey | readonly LockKey[],
+    work: (lock: Lock) => unknown,
     options: OnceOptions = {},
-  ): Promise<T> {
+  ): Promise<unknown> {
     checkArgument("once", "work, the second argument,", work, ofType("function"));
     checkOptions("once", options, onceChecks);
     const { storeResult = true, fingerprint, ...acquireOptions } = options;
@@ -182,19 +196,24 @@ export class LockClient {
       fingerprint: fingerprint === undefined ? undefined : toFingerprint(fingerprint),
     });
     if (!(attempt instanceof Lock)) {
-      if (attempt.finished) return (await this.replay(attempt.finished)) as T;
+      const finished = this.finishedBy(attempt);
+      if (finished) return this.replay(finished);
       this.reportHeld(attempt.record);
       throw attempt.error;
     }
-    let result: T;
+    let result: unknown;
     try {
       result = await work(attempt);
     } catch (error) {
       await attempt[Symbol.asyncDispose]();
       throw error;
     }
-    if (reportsFailures(result)) await attempt[Symbol.asyncDispose]();
-    else await attempt.finish(storeResult ? { result } : {}).catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
+    if (reportsFailures(result)) {
+      await attempt[Symbol.asyncDispose]();
+      return result;
+    }
+    if (storeResult) return attempt.finishWith(result);
+    await attempt.finish().catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
     return result;
   }
 
@@ -262,8 +281,9 @@ export class LockClient {
   }
 
   /** @internal The lock, or what stands in its way. */
-  async attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Attempt> {
+  async attempt(caller: string, asked: Keys, options: AttemptOptions): Promise<Attempt> {
     this.#closing.signal.throwIfAborted();
+    const keys = [...new Set(asked)] as unknown as Keys;
     const begunAt = this.#host.clock.monotonic();
     const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
@@ -275,6 +295,7 @@ export class LockClient {
     }
     const wanted: Wanted = {
       keys,
+      keyList: asked.length > 1 ? toFingerprint(asked) : undefined,
       token: randomUUID(),
       owner,
       leaseMs: options.leaseOf ?? (() => leaseMs),
@@ -297,7 +318,7 @@ export class LockClient {
       const reply = await acquiring;
       if (reply.acquired) return this.#hold(wanted, reply, options, begunAt);
       if (keys.length === 1) for (const record of reply.records) this.#remember(record);
-      return new Refused(reply, keys, wanted.around);
+      return new Refused(reply, wanted);
     } catch (error) {
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
       if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
@@ -305,6 +326,19 @@ export class LockClient {
     } finally {
       this.#acquiring.delete(acquiring);
     }
+  }
+
+  /**
+   * @internal The record to answer a repeat from, if one run has finished all the keys.
+   *
+   * @throws PayloadMismatchError if that run had the keys in another order, or with other repeats:
+   * it did something else.
+   */
+  finishedBy(refused: Refused): LockRecord | undefined {
+    const { finished } = refused;
+    if (!finished || !refused.isOfAnotherList) return finished;
+    this.#reportMismatch(finished);
+    throw new PayloadMismatchError(finished, "in another order, or another number of times");
   }
 
   /** @internal */
@@ -371,7 +405,7 @@ export class LockClient {
   }
 
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
-    const { keys, owner, token, data, fingerprint, execution } = wanted;
+    const { keys, keyList, owner, token, data, fingerprint, execution } = wanted;
     for (const key of keys) this.#forget(key);
     const { before, slot, data: stored, ...lease } = acquisition;
     const leaseMs = lease.expiresAt - lease.acquiredAt;
@@ -386,6 +420,7 @@ export class LockClient {
       {
         ...lease,
         keys,
+        keyList,
         owner,
         token,
         slot,
@@ -484,10 +519,10 @@ export const isLockClient = (value: unknown): value is LockClient => {
 };
 
 /** The record as a reader would find it. */
-const recordOf = ({ record, result }: Ending): LockRecord => {
-  if (!result) return record();
-  return { ...record(), result: { value: result.json === undefined ? undefined : JSON.parse(result.json) } };
-};
+const recordOf = ({ record, result }: Ending): LockRecord => ({
+  ...record(),
+  ...(result && { result: { value: fromStorable(result) } }),
+});
 
 /** What names and values of the table's own take in an item. */
 const bytesOf = ({ keyAttribute, ttlAttribute, sortKey }: TableLayout): number =>

@@ -11,7 +11,7 @@ import type { Keys } from "./key.ts";
 import { Lease } from "./lease.ts";
 import { companionKey, type LockRecord } from "./record.ts";
 import type { Hold, Settlement } from "./requests.ts";
-import { encodeData, type StorableResult } from "./result.ts";
+import { encodeData, fromStorable, type StorableResult } from "./result.ts";
 import {
   type CommitOptions,
   commitChecks,
@@ -206,15 +206,36 @@ export class Lock implements AsyncDisposable {
   async finish(options: FinishOptions = {}): Promise<void> {
     checkOptions("finish", options, finishChecks);
     if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-    const request = toFinish(options, this.#holding.rememberMs);
+    await this.#finish(toFinish(options, this.#holding.rememberMs));
+  }
+
+  /**
+   * @internal Finishes with a response, and gives what the caller is to get: the same as a repeat,
+   * or the response itself if that can't be stored. Doesn't throw: the work succeeded, and the lock
+   * has reported what failed.
+   */
+  async finishWith(response: unknown): Promise<unknown> {
+    const request = toFinish({ result: response }, this.#holding.rememberMs);
+    const { result } = request.finish;
+    const stored = await this.#finish(request).then(
+      (ending) => (ending ? ending.result : result),
+      () => result, // it may have been written
+    );
+    return stored ? fromStorable(stored) : response;
+  }
+
+  /** Gives nothing if the key was finished before. */
+  async #finish(request: FinishRequest): Promise<Ending | undefined> {
+    let ending: Ending | undefined;
     await this.#untilSettled(() =>
       this.#writes.run(async () => {
         if (this.#settled === "finished") return;
-        const ending = await this.#prepare(request);
+        ending = await this.#prepare(request);
         this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
         await this.#settle("finish", ending.settlement, ending);
       }),
     );
+    return ending;
   }
 
   /**
@@ -286,9 +307,7 @@ export class Lock implements AsyncDisposable {
    */
   condition(key?: string): ConditionCheck {
     if (key === undefined ? this.keys.length > 1 : !this.keys.includes(key)) {
-      throw new LockOptionsError(
-        `condition: key must be one of ${JSON.stringify(this.keys)}, got ${JSON.stringify(key)}`,
-      );
+      throw new LockOptionsError(`condition: key must be one of ${JSON.stringify(this.keys)}, got ${show(key)}`);
     }
     return this.#host.store.condition(key ?? this.key, this.#hold);
   }

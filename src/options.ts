@@ -150,7 +150,10 @@ export interface TryAcquireOptions {
    * @default false
    */
   readonly force?: boolean | undefined;
-  /** Any JSON value, stored with the lock for others to read. Left out: what the holder before left stays. */
+  /**
+   * Any JSON value, stored with the lock for others to read; what JSON would change is an error.
+   * Left out: what the holder before left stays.
+   */
   readonly data?: unknown;
   /**
    * When `onExpiring` is called, in ms before the lease ends.
@@ -194,11 +197,15 @@ export interface OnceOptions extends Omit<AcquireOptions, "permits" | "reentrant
   /** Overrides the client's. */
   readonly rememberMs?: number | undefined;
   /**
-   * Keep what the function returned, and give it to repeats.
+   * Keep what JSON makes of what the function returned, and give that to all callers. `false`: the
+   * first caller gets what the function returned, repeats get `undefined`.
    * @default true
    */
   readonly storeResult?: boolean | undefined;
-  /** What is done under the key, any JSON value: the same key with another one is a `PayloadMismatchError`. */
+  /**
+   * What is done under the key, any JSON value (integers up to 2^53 - 1, or bigint). The same key
+   * with another one is a `PayloadMismatchError`.
+   */
   readonly fingerprint?: unknown;
 }
 
@@ -263,15 +270,19 @@ const attributeName: Check = (value) =>
     ? "must not be an attribute of the lock record"
     : undefined);
 
+/** A rounded integer would be the sort key of somebody else's items too. */
+const exactNumber: Check = (value) =>
+  Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value)) ? undefined : "must be exact";
+
 export const clientChecks: Record<string, Check> = {
   ...sharedChecks,
   namespace: namespaceCheck,
   owner: text,
   keyAttribute: attributeName,
-  sortKey: ofShape("must be { attribute, value } with a name and a string or a number", {
-    attribute: attributeName,
-    value: anyOf(text, (n) => (Number.isFinite(n) ? undefined : "a finite number")),
-  }),
+  sortKey: ofShape(
+    "must be { attribute, value } with a name and a string or a number (well-formed, or exact: no integer beyond 2^53 - 1)",
+    { attribute: attributeName, value: anyOf(text, exactNumber) },
+  ),
   ttlAttribute: attributeName,
   retentionMs: milliseconds(0),
   ensureTable: ofType("boolean"),

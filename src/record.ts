@@ -65,6 +65,11 @@ export interface LockRecord {
   readonly execution?: string;
   /** How many keys were taken together, if more than one. */
   readonly keyCount?: number;
+  /**
+   * Hash of the list of keys that was asked for, in its order and with its repeats, if it had more
+   * than one.
+   */
+  readonly keyList?: string;
   /** Of a semaphore: how many may hold it. The fields above are those of the latest to take it. */
   readonly permits?: number;
   /** Of a semaphore: every slot that was ever taken, by number. */
@@ -92,6 +97,7 @@ export const ATTRIBUTES = {
   permits: "permits",
   execution: "execution",
   keyCount: "key_count",
+  keyList: "key_list",
   finalStatus: "final_status",
 } as const;
 
@@ -117,6 +123,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
     const execution = item[ATTRIBUTES.execution]?.S;
     const finalStatus = item[ATTRIBUTES.finalStatus]?.S;
     const keyCount = toNumber(item[ATTRIBUTES.keyCount]);
+    const keyList = item[ATTRIBUTES.keyList]?.S;
     const fingerprint = item[ATTRIBUTES.fingerprint]?.S;
     const companion = toNumber(item[ATTRIBUTES.result]);
     return {
@@ -132,6 +139,7 @@ export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | und
       ...(execution !== undefined && { execution }),
       ...(finalStatus !== undefined && { finalStatus }),
       ...(keyCount !== undefined && { keyCount }),
+      ...(keyList !== undefined && { keyList }),
       ...(data !== undefined && { data: JSON.parse(data) as unknown }),
       ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),
     };

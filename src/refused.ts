@@ -1,20 +1,21 @@
-import type { Refusal } from "./acquire.ts";
+import type { Refusal, Wanted } from "./acquire.ts";
 import { LockHeldError } from "./errors.ts";
 import { holderOf, isAround } from "./holder.ts";
-import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 
 /** @internal What stands in the way of an acquisition. */
 export class Refused {
   readonly records: readonly LockRecord[];
-  /** How many keys were asked for. */
+  /** How many different keys were asked for. */
   readonly #keys: number;
+  readonly #keyList: string | undefined;
   /** The tokens of the locks around the run that asked. */
   readonly #around: readonly string[];
 
-  constructor({ records }: Refusal, keys: Keys, around: readonly string[] = []) {
+  constructor({ records }: Refusal, { keys, keyList, around = [] }: Pick<Wanted, "keys" | "keyList" | "around">) {
     this.records = records;
     this.#keys = keys.length;
+    this.#keyList = keyList;
     this.#around = around;
   }
 
@@ -33,7 +34,21 @@ export class Refused {
     return new LockHeldError(this.record, holderOf(this.record, this.#around));
   }
 
-  /** The record to replay, if one run has finished all the keys: only that run did what this one would do. */
+  /**
+   * Whether the run that has finished all the keys had them in another order, or with other
+   * repeats.
+   */
+  get isOfAnotherList(): boolean {
+    const { finished } = this;
+    // A run of an older version left no hash. One key without a hash was asked for alone.
+    if (!finished || (finished.keyList === undefined && this.#keys > 1)) return false;
+    return finished.keyList !== this.#keyList;
+  }
+
+  /**
+   * The record of the run that has finished all the keys, if it was one: only that run did what
+   * this one would do.
+   */
   get finished(): LockRecord | undefined {
     const [first] = this.records;
     const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);

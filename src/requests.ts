@@ -54,6 +54,8 @@ export interface Claim {
   readonly watched?: { readonly token: string; readonly expiresAt: number; readonly leaseMs: number } | undefined;
   /** How many keys are taken together. */
   readonly keyCount?: number | undefined;
+  /** Hash of the list of keys that was asked for. */
+  readonly keyList?: string | undefined;
   /** Set the fencing token to this, which the record's must be below: one token for several keys. */
   readonly fence?: number | undefined;
   /** Take the key from a semaphore, if nobody has acquired since it was seen at this fencing token with these slots. */
@@ -200,16 +202,19 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
     `SET #status = :inProgress, ${CLAIMED}, #fence = ${claim.fence === undefined ? NEXT_FENCE : ":fence"}` +
     (claim.execution === undefined ? "" : ", #execution = :execution") +
     (claim.keyCount === undefined ? "" : ", #keyCount = :keyCount") +
+    (claim.keyList === undefined ? "" : ", #keyList = :keyList") +
     (claim.fingerprint === undefined ? "" : ", #fingerprint = :fingerprint") +
     (claim.data === undefined ? "" : ", #data = :data");
   const stale = ["#result", "#failure", "#finalStatus", "#permits", ...slots];
   if (claim.execution === undefined) stale.push("#execution");
   if (claim.keyCount === undefined) stale.push("#keyCount");
+  if (claim.keyList === undefined) stale.push("#keyList");
   if (claim.fingerprint === undefined) stale.push("#fingerprint");
   return update(layout, claim.key, condition, `${set} REMOVE ${stale.join(", ")}`, {
     ...claimValues(layout, claim, now),
     ":fence": claim.fence === undefined ? undefined : number(claim.fence),
     ":keyCount": claim.keyCount === undefined ? undefined : number(claim.keyCount),
+    ":keyList": claim.keyList === undefined ? undefined : string(claim.keyList),
     ":execution": claim.execution === undefined ? undefined : string(claim.execution),
     ":fingerprint": claim.fingerprint === undefined ? undefined : string(claim.fingerprint),
     ":watchedToken": watched && string(watched.token),

@@ -12,7 +12,10 @@ export interface ReleaseOptions {
 
 /** Options of `lock.commit`: what is remembered with the finished key. */
 export interface CommitOptions extends ReleaseOptions {
-  /** The response that repeats get. Left out: none is stored, also not what the handler returns. `undefined` is stored as such. */
+  /**
+   * The response that repeats get, as JSON. Left out: none is stored, also not what the handler
+   * returns. `undefined` is stored as such.
+   */
   readonly result?: unknown;
   /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
   readonly status?: string | undefined;
@@ -62,6 +65,7 @@ export const toFinish = (options: FinishOptions, defaultRememberMs: number): Fin
 /** Of an acquisition, as the record has it. */
 export interface Held extends Pick<LockRecord, "owner" | "token" | "fencingToken" | "acquiredAt"> {
   readonly keys: Keys;
+  readonly keyList: string | undefined;
   readonly fingerprint: string | undefined;
   readonly execution: string | undefined;
   /** How long it is remembered when it is finished, unless that says otherwise. */
@@ -77,9 +81,9 @@ const WRITE_UNIT_BYTES = 1024;
 
 /** Whether a response can stand in the record without costing a write unit more. */
 export const fitsInRecord = (json: string, held: Held, { failure, finalStatus, data }: WholeFinish): boolean => {
-  const { keys, owner, token, execution, fingerprint, dataJson, layoutBytes } = held;
+  const { keys, keyList, owner, token, execution, fingerprint, dataJson, layoutBytes } = held;
   const failureJson = failure && JSON.stringify(failure);
-  const texts = [keys[0], owner, token, execution, fingerprint, data ?? dataJson, failureJson, finalStatus];
+  const texts = [keys[0], keyList, owner, token, execution, fingerprint, data ?? dataJson, failureJson, finalStatus];
   const bytes = itemBytes(texts) + layoutBytes;
   const units = (size: number) => Math.ceil(size / WRITE_UNIT_BYTES);
   return units(bytes + Buffer.byteLength(json)) === units(bytes);
@@ -87,7 +91,7 @@ export const fitsInRecord = (json: string, held: Held, { failure, finalStatus, d
 
 /** The record as a finish leaves it, without the response. */
 export const finishedRecord = (held: Held, finish: WholeFinish, leaseMs: number, now: number): LockRecord => {
-  const { keys, owner, token, fencingToken, acquiredAt, fingerprint, execution } = held;
+  const { keys, keyList, owner, token, fencingToken, acquiredAt, fingerprint, execution } = held;
   const { rememberMs, failure, finalStatus, data = held.dataJson } = finish;
   return {
     key: keys[0],
@@ -105,5 +109,6 @@ export const finishedRecord = (held: Held, finish: WholeFinish, leaseMs: number,
     ...(fingerprint !== undefined && { fingerprint }),
     ...(execution !== undefined && { execution }),
     ...(keys.length > 1 && { keyCount: keys.length }),
+    ...(keyList !== undefined && { keyList }),
   };
 };

@@ -4,10 +4,17 @@ import { LockLostError } from "./errors.ts";
 import { createGuard, isStream, refuseCallback, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
 import { isMiddyTimeout } from "./middy-request.ts";
+import type { Jsonified } from "./result.ts";
+
+/** Options under which a repeat doesn't get the response. */
+type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "release" };
 
 /**
  * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
  * handler has ended: prefer it where other middlewares answer early, or where Middy's `timeoutEarlyResponse` does.
+ *
+ * All callers get the same response: what JSON makes of it, as Lambda does. With
+ * `storeResponse: false`, and with `onSuccess: 'release'`, it is the handler's own.
  *
  * @example
  * export const handler = withLock(
@@ -21,25 +28,33 @@ import { isMiddyTimeout } from "./middy-request.ts";
  */
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
-  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoLockOptions<TEvent> & NotStored & { readonly onMissingKey?: "throw" | undefined },
 ): (event: TEvent, context: TContext) => Promise<TResult>;
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,
-  options: DynamoLockOptions<TEvent>,
+  options: DynamoLockOptions<TEvent> & NotStored,
 ): (event: TEvent, context: TContext) => Promise<TResult>;
-export function withLock<TEvent, TResult>(
-  handler: (event: TEvent, context: Context & LockContext) => PromiseLike<TResult> | TResult,
+export function withLock<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
+  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+): (event: TEvent, context: TContext) => Promise<Jsonified<TResult>>;
+export function withLock<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,
   options: DynamoLockOptions<TEvent>,
-): (event: TEvent, context: Context) => Promise<TResult> {
+): (event: TEvent, context: TContext) => Promise<Jsonified<TResult>>;
+export function withLock<TEvent>(
+  handler: (event: TEvent, context: Context & LockContext) => unknown,
+  options: DynamoLockOptions<TEvent>,
+): (event: TEvent, context: Context) => Promise<unknown> {
   checkArgument("withLock", "the handler, the first argument,", handler, ofType("function"));
   refuseCallback("withLock", handler);
   const guard = createGuard("withLock", options);
   return async (event, callers) => {
     if (isStream(callers)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
     const begun = await guard.begin({ event, context: callers ?? {} }); // a test may leave it out
-    if (!begun.run) return begun.response as TResult;
+    if (!begun.run) return begun.response;
     const { lock, context } = begun;
-    let response: TResult;
+    let response: unknown;
     try {
       response = await handler(event, context as Context & LockContext);
     } catch (error) {
@@ -49,7 +64,6 @@ export function withLock<TEvent, TResult>(
       throw error;
     }
     if (lock && isStream(response)) throw refuseStreaming(lock);
-    if (lock) await guard.succeed(lock, response);
-    return response;
+    return guard.succeed(lock, response);
   };
 }

@@ -37,7 +37,7 @@ describe("the examples of batches", () => {
     const event = { Records: ["o1", "o2", "o3"].map((orderId) => message(orderId, { orderId })) };
     domain.shipOrder.mockRejectedValueOnce(new Error("rejected")).mockRejectedValueOnce(new Error("busy"));
     expect(await handler(event)).toEqual(failures("o2"));
-    expect(await recordOf("final-failure", "o1")).toMatchObject({
+    expect(await recordOf("orders", "o1")).toMatchObject({
       status: "FINISHED",
       failure: { message: "rejected" },
     });

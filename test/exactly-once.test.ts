@@ -68,7 +68,7 @@ describe("transfer", () => {
     }
     expect(await balances()).toEqual({ a: 1_000, b: 0 });
     expect(await ledger()).not.toContain("t2");
-    const record = await new LockClient({ namespace: "report" }).get("t2");
+    const record = await new LockClient({ namespace: "transfers" }).get("t2");
     expect(record).toMatchObject({ status: "FINISHED", result: { value: { status: "rejected", cents: 5_000 } } });
   });
 

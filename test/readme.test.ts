@@ -70,7 +70,7 @@ describe("the README's examples", () => {
     expect(await pay({ "idempotency-key": "k1" })).toEqual(replayed);
     expect(await pay({ "idempotency-key": "k1" }, '{"cents":1}')).toMatchObject({ statusCode: 422 });
     expect(await pay({})).toMatchObject({ statusCode: 400 });
-    expect(domain.charge.mock.calls).toEqual([["{}", { idempotencyKey: "report#k1" }]]);
+    expect(domain.charge.mock.calls).toEqual([["{}", { idempotencyKey: "payments#k1" }]]);
   });
 
   it("payment: a run after a crash gives the provider the same idempotency key", async () => {
@@ -80,7 +80,7 @@ describe("the README's examples", () => {
     domain.charge.mockRejectedValueOnce(new Error("charged, and then: no connection"));
     expect(await pay()).toMatchObject({ statusCode: 500 });
     expect(await pay()).toMatchObject({ statusCode: 201 });
-    expect(domain.charge.mock.calls).toEqual(Array(2).fill(["{}", { idempotencyKey: "report#k2" }]));
+    expect(domain.charge.mock.calls).toEqual(Array(2).fill(["{}", { idempotencyKey: "payments#k2" }]));
   });
 
   it("order: each order of a batch once; what fails comes back, and only that runs again", async () => {

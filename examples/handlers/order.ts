@@ -35,5 +35,12 @@ const ship = async (record: SQSRecord): Promise<void> => {
  */
 export const handler = middy<SQSEvent>()
   .use(injectLambdaContext(logger))
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => orderOf(record).orderId, rememberMs: REMEMBER_MS, logger }))
+  .use(
+    dynamoLockBatch({
+      namespace: "orders",
+      key: (record: SQSRecord) => orderOf(record).orderId,
+      rememberMs: REMEMBER_MS,
+      logger,
+    }),
+  )
   .handler(async ({ Records }) => Promise.allSettled(Records.map(ship)));

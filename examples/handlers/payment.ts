@@ -28,6 +28,7 @@ export const handler = middy<APIGatewayProxyEventV2>()
   .use(httpErrorHandler({ logger: (error) => logger.warn("No payment", error) }))
   .use(
     dynamoLock<APIGatewayProxyEventV2>({
+      namespace: "payments",
       key: (event) => event.headers["idempotency-key"], // an HTTP API sends header names in lower case
       fingerprint: (event) => event.body,
       rememberMs: REMEMBER_MS,

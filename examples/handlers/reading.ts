@@ -42,6 +42,7 @@ export const handler = middy<KinesisStreamEvent>()
   .use(injectLambdaContext(logger))
   .use(
     dynamoLockBatch({
+      namespace: "readings",
       key: (record: KinesisStreamRecord) => readingOf(record).readingId,
       rememberMs: REMEMBER_MS,
       waitMs: WAIT_MS,

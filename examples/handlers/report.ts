@@ -19,7 +19,7 @@ const dateOf = (event: ScheduledEvent) => event.time.slice(0, 10);
 /** A daily report: one per date, however often the event comes. */
 export const handler = middy<ScheduledEvent>()
   .use(injectLambdaContext(logger))
-  .use(dynamoLock<ScheduledEvent>({ key: dateOf, rememberMs: REMEMBER_MS, logger }))
+  .use(dynamoLock<ScheduledEvent>({ namespace: "reports", key: dateOf, rememberMs: REMEMBER_MS, logger }))
   .handler(async (event, context) => {
     const date = dateOf(event);
     logger.info("Report begun", { date });

@@ -34,7 +34,14 @@ const book = async (record: SQSRecord): Promise<void> => {
  */
 export const handler = middy<SQSEvent>()
   .use(injectLambdaContext(logger))
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => movementOf(record).movementId, rememberMs: REMEMBER_MS, logger }))
+  .use(
+    dynamoLockBatch({
+      namespace: "stock",
+      key: (record: SQSRecord) => movementOf(record).movementId,
+      rememberMs: REMEMBER_MS,
+      logger,
+    }),
+  )
   .handler(async ({ Records }) => {
     const batchItemFailures: SQSBatchItemFailure[] = [];
     const stopped = new Set<string | undefined>();

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { LockClient, type LockEvent } from "../../src/index.ts";
+import { type Lock, LockClient, type LockEvent } from "../../src/index.ts";
 import { MAX_RESULT_BYTES } from "../../src/result.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 
@@ -15,27 +15,75 @@ beforeAll(async () => {
 });
 
 let keys = 0;
-const replayOf = async (value: unknown) => {
+/** What a run's own caller gets, and what a repeat's. */
+const both = async (value: unknown, client = locks) => {
   const key = `key-${++keys}`;
   events.length = 0;
-  expect(await locks.once(key, () => value)).toBe(value);
-  const replayed = await locks.once(key, () => {
+  const first = await client.once(key, () => value);
+  const replayed = await client.once(key, () => {
     throw new Error("a repeat must not run");
   });
-  return { key, replayed };
+  return { key, first, replayed };
 };
 
+/** What Lambda sends to the caller: `null` where JSON makes nothing. */
+const sentBy = (value: unknown) => JSON.stringify(value) ?? "null";
+
+class Money {
+  readonly cents: number;
+  #secret = 7;
+  constructor(cents: number) {
+    this.cents = cents;
+  }
+  get euros() {
+    return this.cents / 100 + this.#secret;
+  }
+}
+
 describe("what a run returns", () => {
-  it("any JSON value replays exactly", async () => {
-    // -0 is left out: JSON.stringify, and so Lambda itself, makes it 0.
-    const hasMinusZero = (value: unknown): boolean =>
-      Object.is(value, -0) || (typeof value === "object" && Object.values(value ?? {}).some(hasMinusZero));
-    const json = fc.jsonValue().filter((value) => !hasMinusZero(value));
+  it("any JSON value is replayed exactly", async () => {
     await fc.assert(
-      fc.asyncProperty(json, async (value) => {
-        expect((await replayOf(value)).replayed).toStrictEqual(value);
+      fc.asyncProperty(fc.jsonValue(), async (value) => {
+        const { first, replayed } = await both(value);
+        expect(first).toStrictEqual(JSON.parse(JSON.stringify(value)));
+        expect(replayed).toStrictEqual(first);
       }),
       { numRuns: 60 },
+    );
+  });
+
+  it("whatever it is, both callers get the same, as Lambda would send it: or it is reported", async () => {
+    const cached = new LockClient({
+      client: table.client,
+      tableName: table.tableName,
+      cacheSize: 10,
+      onEvent: (event) => events.push(event),
+    });
+    const weird = fc.anything({
+      withBigInt: true,
+      withBoxedValues: true,
+      withDate: true,
+      withMap: true,
+      withNullPrototype: true,
+      withObjectString: true,
+      withSet: true,
+      withSparseArray: true,
+      withTypedArray: true,
+      withUnicodeString: true,
+    } as never);
+    await fc.assert(
+      fc.asyncProperty(weird, fc.boolean(), async (value, isCached) => {
+        const { first, replayed } = await both(value, isCached ? cached : locks);
+        if (events.some(({ type }) => type === "response-not-stored")) {
+          expect(() => JSON.stringify(value)).toThrow();
+          expect(first).toBe(value);
+          expect(replayed).toBeUndefined();
+        } else {
+          expect(replayed).toStrictEqual(first);
+          expect(sentBy(first)).toBe(sentBy(value));
+        }
+      }),
+      { numRuns: 200 },
     );
   });
 
@@ -47,15 +95,90 @@ describe("what a run returns", () => {
     ["a lone surrogate", "\ud800"],
     ["a key named __proto__", JSON.parse('{"__proto__": {"a": 1}}')],
     ["an object without a prototype", Object.assign(Object.create(null), { a: 1 })],
-  ])("%s replays exactly", async (_name, value) => {
-    const { replayed } = await replayOf(value);
+  ])("%s is replayed exactly", async (_name, value) => {
+    const { first, replayed } = await both(value);
+    expect(JSON.stringify(first)).toBe(JSON.stringify(value));
     expect(JSON.stringify(replayed)).toBe(JSON.stringify(value));
     expect(replayed === undefined).toBe(value === undefined);
     expect(events.map(({ type }) => type)).toEqual(["acquired", "finished", "replayed"]);
   });
 
-  it("as in JSON, a property that is undefined is no property", async () => {
-    expect((await replayOf({ statusCode: 200, headers: undefined })).replayed).toStrictEqual({ statusCode: 200 });
+  it.each<[string, unknown, unknown]>([
+    ["a Date", { at: new Date(0) }, { at: "1970-01-01T00:00:00.000Z" }],
+    ["a Date alone", new Date(0), "1970-01-01T00:00:00.000Z"],
+    ["a Date that is none", [new Date(Number.NaN)], [null]],
+    ["a class instance", [new Money(5)], [{ cents: 5 }]],
+    ["a Map and a Set", { map: new Map([[1, 2]]), set: new Set([1]) }, { map: {}, set: {} }],
+    ["a Buffer", { body: Buffer.from("x") }, { body: { type: "Buffer", data: [120] } }],
+    ["a typed array", new Uint8Array([7]), { 0: 7 }],
+    ["an Error", new RangeError("no"), {}],
+    ["a URL", [new URL("https://example.com/a")], ["https://example.com/a"]],
+    ["a function", { go: () => 1, a: 1 }, { a: 1 }],
+    ["a function alone", () => 1, undefined],
+    ["a symbol", Symbol("s"), undefined],
+    ["symbols in an object", { [Symbol("s")]: 1, a: Symbol("s") }, {}],
+    ["NaN and the infinities", [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY], [null, null, null]],
+    ["-0", { rate: -0 }, { rate: 0 }],
+    ["a property that is undefined", { statusCode: 200, headers: undefined }, { statusCode: 200 }],
+    ["undefined in an array", [1, undefined], [1, null]],
+    ["a hole in an array", new Array(1), [null]],
+    ["boxed values", [Object(1), Object("a"), Object(false)], [1, "a", false]],
+    ["a toJSON method", { toJSON: () => ({ at: new Date(0) }) }, { at: "1970-01-01T00:00:00.000Z" }],
+    ["a toJSON method that gives nothing", { toJSON: () => undefined }, undefined],
+    ["a bigint with a toJSON of its own", { id: { toJSON: () => String(1n) } }, { id: "1" }],
+    ["a property that is not enumerable", Object.defineProperty({ a: 1 }, "b", { value: 2 }), { a: 1 }],
+    ["a promise in it", { later: Promise.resolve(1) }, { later: {} }],
+  ])("%s is what JSON makes of it, for both callers", async (_name, value, json) => {
+    const { key, first, replayed } = await both(value);
+    expect(first).toStrictEqual(json);
+    expect(replayed).toStrictEqual(json);
+    expect((await locks.get(key))?.result).toStrictEqual({ value: json });
+    expect(events.map(({ type }) => type)).toEqual(["acquired", "finished", "replayed"]);
+  });
+
+  it("is read once: a getter or a toJSON that changes can't give two answers", async () => {
+    let reads = 0;
+    const { first, replayed } = await both({
+      get n() {
+        return ++reads;
+      },
+    });
+    expect([first, replayed, reads]).toEqual([{ n: 1 }, { n: 1 }, 1]);
+  });
+
+  it("can be changed by its caller without a trace", async () => {
+    const value = { tags: ["a"] };
+    const { key, first } = await both(value);
+    (first as typeof value).tags.push("b");
+    expect(value).toEqual({ tags: ["a"] });
+    expect(await locks.once(key, () => value)).toEqual({ tags: ["a"] });
+  });
+
+  it("is the caller's own where it is not stored", async () => {
+    const value = { at: new Date(0) };
+    expect(await locks.once(`key-${++keys}`, () => value, { storeResult: false })).toBe(value);
+  });
+
+  it("with finish and commit too", async () => {
+    const result = { at: new Date(0), none: undefined };
+    for (const settle of ["finish", "commit"] as const) {
+      const key = `key-${++keys}`;
+      const lock = await locks.acquire(key);
+      await (settle === "finish" ? lock.finish({ result }) : lock.commit([], { result }));
+      expect(await locks.once(key, () => "again")).toEqual({ at: "1970-01-01T00:00:00.000Z" });
+    }
+  });
+
+  it("after the work has finished its key itself is JSON too", async () => {
+    const value = { at: new Date(0) };
+    const work = async (lock: Lock) => {
+      await lock.finish({ result: value });
+      return value;
+    };
+    const key = `key-${++keys}`;
+    const json = { at: "1970-01-01T00:00:00.000Z" };
+    expect(await locks.once(key, work)).toEqual(json);
+    expect(await locks.once(key, work)).toEqual(json);
   });
 
   /** A text that takes about this many bytes when it is compressed. */
@@ -66,18 +189,9 @@ describe("what a run returns", () => {
   for (let depth = 0; depth < 100_000; depth++) deep = [deep];
 
   it.each<[string, unknown, string]>([
-    ["a Date", { at: new Date(0) }, "there is a Date in it"],
-    ["a class instance", [new (class Money {})()], "there is a Money in it"],
-    ["a Map", new Map(), "there is a Map in it"],
-    ["a Buffer", { body: Buffer.from("x") }, "there is a Buffer in it"],
-    ["a BigInt", { id: 1n }, "there is a bigint in it"],
-    ["a function", { go: () => 1 }, "there is a function in it"],
-    ["a symbol", Symbol("s"), "there is a symbol in it"],
-    ["NaN", { rate: Number.NaN }, "there is NaN in it"],
-    ["undefined in an array", [1, undefined], "there is undefined in an array in it"],
-    ["a hole in an array", new Array(1), "there is undefined in an array in it"],
+    ["a BigInt", { id: 1n }, "there is a BigInt in it"],
+    ["a BigInt that toJSON gives", { toJSON: () => 1n }, "there is a BigInt in it"],
     ["a circular structure", circular, "there is a circular reference in it"],
-    ["a toJSON method", { toJSON: () => 1 }, "there is a toJSON method in it"],
     [
       "a getter that throws",
       Object.defineProperty({}, "x", {
@@ -88,11 +202,21 @@ describe("what a run returns", () => {
       }),
       "reading it throws Error",
     ],
+    [
+      "a toJSON method that throws what is no error",
+      {
+        toJSON() {
+          throw Object.create(null);
+        },
+      },
+      "reading it throws Error",
+    ],
     ["more nesting than the stack has", deep, "reading it throws RangeError"],
     ["more than an invocation can answer", "x".repeat(6 * 1024 * 1024), "bytes of JSON"],
     ["more than fits in an item, compressed", incompressible(MAX_RESULT_BYTES + 10_000), "bytes after compression"],
   ])("%s is not stored: the run succeeds, is finished, and this is reported", async (_name, value, reason) => {
-    const { key, replayed } = await replayOf(value);
+    const { key, first, replayed } = await both(value);
+    expect(first).toBe(value);
     expect(replayed).toBeUndefined();
     expect(await table.item(key)).toMatchObject({ status: { S: "FINISHED" } });
     expect((await table.item(key))?.result).toBeUndefined();
@@ -107,8 +231,17 @@ describe("what a run returns", () => {
     expect((await locks.get(key))?.result?.value).toBe(value);
   });
 
+  it("deeply nested is replayed with a cache too, which can't copy it", async () => {
+    const cached = new LockClient({ client: table.client, tableName: table.tableName, cacheSize: 10 });
+    let nested: unknown = 1;
+    for (let depth = 0; depth < 3_000; depth++) nested = { nested };
+    const { first, replayed } = await both(nested, cached);
+    expect(JSON.stringify(first)).toBe(JSON.stringify(nested));
+    expect(JSON.stringify(replayed)).toBe(JSON.stringify(nested));
+  });
+
   it("one object twice is not a circle", async () => {
     const shared = { a: 1 };
-    expect((await replayOf([shared, shared])).replayed).toEqual([shared, shared]);
+    expect((await both([shared, shared])).replayed).toEqual([shared, shared]);
   });
 });

@@ -36,5 +36,10 @@ export const handler = withLock(
       return { status: "rejected", cents }; // the lock is still held: this is the result that it finishes with
     }
   },
-  { key: ({ id }) => id, fingerprint: (transfer) => transfer, rememberMs: 15 * 24 * 3_600_000 },
+  {
+    namespace: "transfers",
+    key: ({ id }) => id,
+    fingerprint: (transfer) => transfer,
+    rememberMs: 15 * 24 * 3_600_000,
+  },
 );

@@ -44,6 +44,15 @@ export const functionNames = [
 ] as const;
 export type FunctionName = (typeof functionNames)[number];
 
+/** SAM makes new names for functions that are replaced: the keys must not change with them. */
+const namespaces: Record<FunctionName, string> = {
+  ReportFunction: "reports",
+  OrderFunction: "orders",
+  StockFunction: "stock",
+  ReadingFunction: "readings",
+  PaymentFunction: "payments",
+};
+
 /** The file in events/ for a function, as `sam local invoke -e` takes it. */
 export const eventFile = <Name extends FunctionName>(name: Name): Events[Name] => {
   const file = join(root, "events", `${name.replace("Function", "").toLowerCase()}.json`);
@@ -91,7 +100,7 @@ export const deploy = async () => {
     },
     /** Another invocation of a function has a key, and keeps it. */
     underWay: (functionName: FunctionName, key: string): Promise<Lock> =>
-      locks.acquire(`${functionName}#${key}`, { leaseMs: 60_000, heartbeatMs: false }),
+      locks.acquire(`${namespaces[functionName]}#${key}`, { leaseMs: 60_000, heartbeatMs: false }),
     close: () => {
       wire.close();
       table.client.destroy();

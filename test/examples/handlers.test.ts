@@ -70,22 +70,22 @@ describe("order", () => {
     expect(app.wire.actions).toHaveLength(2 * 2);
     expect(await app.invoke("OrderFunction", eventFile("OrderFunction"))).toEqual(none);
     expect(app.wire.actions).toHaveLength(2 * 2 + 2);
-    expect(await app.table.item("OrderFunction#order-1042")).toMatchObject({ status: { S: "FINISHED" } });
-    expect(await app.table.item("OrderFunction#order-1043")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("orders#order-1042")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("orders#order-1043")).toMatchObject({ status: { S: "FINISHED" } });
   });
 
   it("that the producer sent twice, as two messages, is shipped once", async () => {
     await app.invoke("OrderFunction", messagesOf(order("order-1")));
-    const shipped = await app.table.item("OrderFunction#order-1");
+    const shipped = await app.table.item("orders#order-1");
     expect(await app.invoke("OrderFunction", messagesOf(order("order-1")))).toEqual(none);
-    expect(await app.table.item("OrderFunction#order-1")).toEqual(shipped);
+    expect(await app.table.item("orders#order-1")).toEqual(shipped);
   });
 
   it("whose shipment is under way goes back to the queue; the others of its batch are shipped", async () => {
     await app.underWay("OrderFunction", "order-2");
     const event = messagesOf(order("order-2"), order("order-3"));
     expect(await app.invoke("OrderFunction", event)).toEqual(failures(event.Records.slice(0, 1)));
-    expect(await app.table.item("OrderFunction#order-3")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("orders#order-3")).toMatchObject({ status: { S: "FINISHED" } });
   });
 
   it("of two deliveries at the same time, one ships it", async () => {
@@ -100,7 +100,7 @@ describe("stock", () => {
   let movements = 0;
   const movement = (item: string, quantity = 1) => ({ movementId: `movement-${++movements}-of-test`, item, quantity });
   const statuses = async (bodies: { movementId: string }[]) => {
-    const items = bodies.map(({ movementId }) => app.table.item(`StockFunction#${movementId}`));
+    const items = bodies.map(({ movementId }) => app.table.item(`stock#${movementId}`));
     return (await Promise.all(items)).map((item) => item?.status?.S);
   };
 
@@ -167,8 +167,8 @@ describe("readings", () => {
     expect(await app.invoke("ReadingFunction", event)).toEqual({
       batchItemFailures: [{ itemIdentifier: event.Records[1]?.kinesis.sequenceNumber }],
     });
-    expect(await app.table.item("ReadingFunction#good")).toMatchObject({ status: { S: "FINISHED" } });
-    expect(await app.table.item("ReadingFunction#behind")).toMatchObject({ status: { S: "RELEASED" } });
+    expect(await app.table.item("readings#good")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("readings#behind")).toMatchObject({ status: { S: "RELEASED" } });
   });
 
   it("wait for one that another invocation is storing", async () => {
@@ -185,7 +185,7 @@ describe("readings", () => {
     expect(await app.invoke("ReadingFunction", event, { timeoutMs: 30_800 })).toEqual({
       batchItemFailures: [{ itemIdentifier: event.Records[1]?.kinesis.sequenceNumber }],
     });
-    expect(await app.table.item("ReadingFunction#ahead")).toMatchObject({ status: { S: "FINISHED" } });
+    expect(await app.table.item("readings#ahead")).toMatchObject({ status: { S: "FINISHED" } });
   });
 });
 

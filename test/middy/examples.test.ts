@@ -31,7 +31,7 @@ describe("around-middy", () => {
     expect(first).toMatchObject({ statusCode: 201, headers: { "Access-Control-Allow-Origin": expect.anything() } });
     const replayed = { ...first, headers: { ...first.headers, "Idempotent-Replayed": "true" } };
     expect(await handler(request("k1"), lambdaContext())).toEqual(replayed);
-    expect(domain.charge.mock.calls).toEqual([["{}", { idempotencyKey: "report#k1" }]]);
+    expect(domain.charge.mock.calls).toEqual([["{}", { idempotencyKey: "payments#k1" }]]);
   });
 
   it("a concurrent repeat gets 409, another body 422, a missing header 400, all of them with CORS headers", async () => {

@@ -62,12 +62,24 @@ describe.each(wrappers)("$name", ({ wrap }) => {
 
     it("a response that JSON can't carry: the caller gets it, the key is finished, and that is reported", async () => {
       const day = reportDay(table);
-      const handler = vi.fn<Handler>(async () => ({ at: new Date(0) }));
+      const handler = vi.fn<Handler>(async () => ({ id: 1n }));
       const invoke = wrap(handler, day.options);
-      expect(await invoke(day.event)).toEqual({ at: new Date(0) });
+      expect(await invoke(day.event)).toEqual({ id: 1n });
       expect(await invoke(day.event)).toBeUndefined();
       expect(handler).toHaveBeenCalledTimes(1);
       expect(day.types()).toEqual(["acquired", "response-not-stored", "finished", "replayed"]);
+    });
+
+    it("a response that JSON changes: Lambda sends the same to the first caller and to a repeat", async () => {
+      const day = reportDay(table);
+      const response = { at: new Date(0), none: undefined, rate: Number.NaN, tags: new Set(["a"]), print: () => 1 };
+      const invoke = wrap(async () => response, day.options);
+      const first = await invoke(day.event);
+      expect(JSON.stringify(first)).toBe(JSON.stringify(response));
+      const again = await invoke(day.event);
+      expect(again).toEqual({ at: "1970-01-01T00:00:00.000Z", rate: null, tags: {} });
+      expect(JSON.stringify(again)).toBe(JSON.stringify(response));
+      expect(day.types()).toEqual(["acquired", "finished", "replayed"]);
     });
 
     it("rememberMs ends the memory, and then a repeat runs", async () => {

@@ -17,6 +17,7 @@ const add = (account: string, cents: number) => ({
 export const handler = middy<EventBridgeEvent<"Transfer", Transfer>>()
   .use(
     dynamoLock<EventBridgeEvent<"Transfer", Transfer>>({
+      namespace: "transfers",
       key: (event) => event.detail.id,
       fingerprint: (event) => event.detail,
       rememberMs: 16 * 24 * 3_600_000, // 24 h of EventBridge, 6 h of Lambda, and 14 days of a dead-letter queue

@@ -6,6 +6,7 @@ import { dynamoLockBatch } from "middy-dynamo-lock";
 export const handler = middy<SQSEvent>()
   .use(
     dynamoLockBatch({
+      namespace: "orders",
       key: (record: SQSRecord) => JSON.parse(record.body).orderId,
       rememberMs: 15 * 24 * 3_600_000, // longer than SQS keeps a message: 14 days at most
     }),

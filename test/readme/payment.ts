@@ -8,6 +8,7 @@ export const handler = middy<APIGatewayProxyEventV2>()
   .use(httpErrorHandler())
   .use(
     dynamoLock<APIGatewayProxyEventV2>({
+      namespace: "payments",
       key: (event) => event.headers["idempotency-key"],
       fingerprint: (event) => event.body,
       rememberMs: 24 * 3_600_000,

@@ -21,20 +21,37 @@ describe("a key", () => {
     );
   });
 
+  it("is the same as a number, a bigint and a text", () => {
+    for (const key of [42, 42n, "42"]) expect(toStoredKey(key)).toBe("42");
+    for (const key of [0, -0, 0n, "0"]) expect(toStoredKey(key)).toBe("0");
+    expect(toStoredKey(Number.MAX_SAFE_INTEGER)).toBe("9007199254740991");
+    expect(toStoredKey(9007199254740993n)).toBe("9007199254740993");
+  });
+
+  const missing = "key is missing: expected a non-empty string or a number";
+  const wrong = "key must be a string, a safe integer or a bigint";
+  const rounded = "key must be an integer from -(2^53 - 1) to 2^53 - 1, because JSON.parse rounds larger ones";
   it.each<[unknown, string]>([
-    [undefined, "key is missing: expected a non-empty string or a number, got undefined"],
-    [null, "key is missing: expected a non-empty string or a number, got null"],
-    ["", "key is missing: expected a non-empty string or a number, got an empty string"],
-    [{ date: "x" }, "key must be a string or a finite number, got an object"],
-    [["a"], "key must be a string or a finite number, got an array"],
-    [
-      Promise.resolve("a"),
-      "key must be a string or a finite number, got a Promise (the key function must not be async)",
-    ],
-    [Number.NaN, "key must be a string or a finite number, got NaN"],
-    [Number.POSITIVE_INFINITY, "key must be a string or a finite number, got Infinity"],
-    [true, "key must be a string or a finite number, got true"],
-    [10n, "key must be a string or a finite number, got 10"],
+    [undefined, `${missing}, got undefined`],
+    [null, `${missing}, got null`],
+    ["", `${missing}, got an empty string`],
+    [{ date: "x" }, `${wrong}, got an object`],
+    [Object.create(null), `${wrong}, got an object`],
+    [new Date(0), `${wrong}, got an object`],
+    [Object("a"), `${wrong}, got an object`],
+    [["a"], `${wrong}, got an array`],
+    [() => "a", `${wrong}, got a function`],
+    [Promise.resolve("a"), `${wrong}, got a Promise (the key function must not be async)`],
+    [Symbol("a"), `${wrong}, got Symbol(a)`],
+    [Number.NaN, `${wrong}, got NaN`],
+    [Number.POSITIVE_INFINITY, `${wrong}, got Infinity`],
+    [true, `${wrong}, got true`],
+    [0.5, "key must be an integer: make a string of a fraction, got 0.5"],
+    [2 ** 53, rounded],
+    [-(2 ** 53), "got -9007199254740992"],
+    [1e300, rounded],
+    ["a\ud800", "key must be well-formed text"],
+    ["\udc00a", "key must be well-formed text"],
     ["x".repeat(2_049), "key must have at most 2048 bytes with its namespace, got 2049"],
     ["é".repeat(1_025), "key must have at most 2048 bytes with its namespace, got 2050"],
   ])("%o: a clear error", (key, message) => {
@@ -45,6 +62,7 @@ describe("a key", () => {
   it("the namespace counts", () => {
     expect(toStoredKey("x".repeat(2_046), "n")).toHaveLength(2_048);
     expect(() => toStoredKey("x".repeat(2_047), "n")).toThrow("got 2049");
+    expect(() => toStoredKey("x", "a#b")).toThrow("namespace must not contain '#', got a#b: set one");
   });
 
   it("that an async function gave is refused, and its rejection doesn't end the process: of several, none", async () => {

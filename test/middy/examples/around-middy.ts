@@ -20,6 +20,7 @@ export const handler = middy<APIGatewayProxyEventV2>()
   .use(httpErrorHandler())
   .handler(
     withLock(payment, {
+      namespace: "payments",
       key: (event: APIGatewayProxyEventV2) => event.headers["idempotency-key"],
       fingerprint: (event) => event.body,
       rememberMs: 24 * 3_600_000,
