@@ -121,10 +121,12 @@ describe("a reply that is on its way while this very process takes the key back"
     let n = 0;
     ours.state.wire = async ({ send }) => {
       const isIt = ++n === which;
-      const reply = await send();
-      if (isIt) arrived.resolve();
-      if (isIt) await goOn.promise;
-      return reply;
+      try {
+        return await send();
+      } finally {
+        if (isIt) arrived.resolve();
+        if (isIt) await goOn.promise;
+      }
     };
     return { arrived: arrived.promise, goOn: () => goOn.resolve() };
   };
