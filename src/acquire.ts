@@ -8,13 +8,14 @@ import type { Keys } from "./key.ts";
 import type { LockRecord } from "./record.ts";
 import type { Claim } from "./requests.ts";
 import { acquirePermit } from "./semaphore.ts";
-import { type Acquired, recognise, type Store } from "./store.ts";
-import { type Backoff, jitteredDelay, untilOver, Watch } from "./wait.ts";
+import { type Acquired, type AcquireReply, recognise, type Store } from "./store.ts";
+import { type Backoff, jitteredDelay, untilOver, type Watch } from "./wait.ts";
 
-/** What it takes to acquire: the store, time, chance, and someone to tell. */
+/** What it takes to acquire: the store, time, chance, what the client has watched, and someone to tell. */
 export interface AcquireContext {
   readonly store: Store;
   readonly clock: Clock;
+  readonly watch: Watch;
   readonly random: () => number;
   readonly report: LockEventListener;
 }
@@ -39,7 +40,7 @@ export interface Wanted {
   readonly signal?: AbortSignal | undefined;
   readonly data?: string | undefined;
   readonly fingerprint?: string | undefined;
-  readonly force?: boolean | undefined;
+  readonly force: boolean;
   /** The tokens of the locks around the run that asks: what they hold is not waited for. */
   readonly around?: readonly string[] | undefined;
   /** ARN of the durable execution that asks. */
@@ -133,23 +134,21 @@ const timedOut = ({ waitMs, askedMs }: Wanted, blocker: LockRecord | undefined) 
   return new LockTimeoutError(`The key did not become free within ${Math.round(waitMs)} ms${cut}`, blocker);
 };
 
-/** How often several keys are tried for while none of them is held. */
+/** How often keys are tried for while none of them is held, or while they change hands. */
 const MAX_ATTEMPTS = 5;
 /** How long giving back may take: it is a courtesy to the next, whose wait ends with the lease anyway. */
 const GIVE_BACK_MS = 1_000;
 
-/** The attempts of one acquisition: they share a token, what was watched, and what is not known. */
+/** The attempts of one acquisition: they share a token, and what is not known. */
 class Attempts {
   readonly #context: AcquireContext;
   readonly #wanted: Wanted;
-  readonly #watch: Watch;
   /** Monotonic time of the first attempt whose fate is unknown: it may have acquired. */
   #unknownSince: number | undefined;
 
   constructor(context: AcquireContext, wanted: Wanted) {
     this.#context = context;
     this.#wanted = wanted;
-    this.#watch = new Watch(context.clock);
   }
 
   async next(): Promise<Acquisition | Refusal> {
@@ -165,7 +164,7 @@ class Attempts {
       if (!reply.acquired) {
         const records = "records" in reply ? reply.records : reply.record ? [reply.record] : [];
         if (records.length === 0) return this.next(); // what was in the way is gone since it was seen
-        for (const seen of records) this.#watch.untilOver(seen);
+        for (const seen of records) this.#context.watch.see(seen);
         return { acquired: false, records };
       }
       const since = reply.recognised ? (this.#unknownSince ?? startedAt) : startedAt;
@@ -178,13 +177,18 @@ class Attempts {
 
   /** Until a record is free, as far as is known, in ms. */
   untilFree(record: LockRecord): number {
-    const { observedOnly, clockSkewMs, permits, force, execution } = this.#wanted;
-    const ofOurs = execution !== undefined && record.execution === execution && record.status === "IN_PROGRESS";
-    if (force || ofOurs) return 0;
+    const { observedOnly, clockSkewMs, permits } = this.#wanted;
+    const byWatching = this.#context.watch.see(record);
+    if (this.#isForUs(record)) return 0;
     // Slots are not watched: without trust in clocks a holder is there until it has released.
     const now = observedOnly && record.status !== "FINISHED" ? Number.NEGATIVE_INFINITY : this.#context.clock.now();
-    const over = record.status === "RELEASED" ? 0 : untilOver(record, now, clockSkewMs, permits);
-    return Math.min(over, this.#watch.untilOver(record));
+    return Math.min(untilOver(record, now, clockSkewMs, permits), byWatching);
+  }
+
+  /** Whether the key is ours to take, however long it is held or remembered: by force, or from ourselves. */
+  #isForUs({ status, execution }: LockRecord): boolean {
+    const { force, execution: ours } = this.#wanted;
+    return force || status === "RELEASED" || (status === "IN_PROGRESS" && ours !== undefined && execution === ours);
   }
 
   /** The record of a key that is in use with another payload. */
@@ -211,11 +215,10 @@ class Attempts {
   }
 
   #claim(key: string, leaseMs: number): Claim {
-    const { keys, keyList, token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly } =
-      this.#wanted;
-    const wanted = { keyList, token, owner, clockSkewMs, data, fingerprint, force, execution, observedOnly };
+    const { keys, keyList, token, owner, clockSkewMs, data, fingerprint, execution, observedOnly } = this.#wanted;
+    const wanted = { keyList, token, owner, clockSkewMs, data, fingerprint, execution, observedOnly };
     const keyCount = keys.length > 1 ? keys.length : undefined;
-    return { ...wanted, key, leaseMs, watched: this.#watch.over(key), keyCount };
+    return { ...wanted, key, leaseMs, watched: this.#context.watch.over(key), keyCount };
   }
 
   #attempt(leaseMs: number) {
@@ -226,18 +229,24 @@ class Attempts {
     return this.#one(leaseMs);
   }
 
-  /** A key that was a semaphore, and has no holder any more, becomes a plain one in a second request. */
-  async #one(leaseMs: number) {
+  /** A key that is to be taken from what is there takes a second request, which says from what. */
+  async #one(leaseMs: number): Promise<AcquireReply> {
     const { store } = this.#context;
     const claim = this.#claim(this.#wanted.keys[0], leaseMs);
-    const reply = await store.acquire(claim);
-    const vacant = reply.acquired || !reply.record ? undefined : this.#vacancy(reply.record);
-    return vacant ? store.acquire({ ...claim, vacant }) : reply;
+    let reply = await store.acquire(claim);
+    for (let round = 1; round < MAX_ATTEMPTS && !reply.acquired && this.#takesFrom(reply.record); round++) {
+      reply = await store.acquire({ ...claim, seen: reply.record });
+    }
+    return reply;
   }
 
-  #vacancy(record: LockRecord): Claim["vacant"] {
-    if (record.status !== "SEMAPHORE" || this.untilFree(record) > 0) return undefined;
-    return { fencingToken: record.fencingToken, slots: record.holders?.map(({ slot }) => slot) ?? [] };
+  /**
+   * Whether the key may be taken from this record, whatever the time. From a lease that is over by time it may not: its holder
+   * may renew it before the request arrives.
+   */
+  #takesFrom(record: LockRecord | undefined): record is LockRecord {
+    if (!record) return false;
+    return this.#isForUs(record) || (record.status === "SEMAPHORE" && this.untilFree(record) === 0);
   }
 
   /**
@@ -247,13 +256,13 @@ class Attempts {
   async #several(leaseMs: number) {
     const { clock, store } = this.#context;
     let fence = clock.now();
-    let vacant = new Map<string, Claim["vacant"]>();
+    const seen = new Map<string, LockRecord>();
     for (let round = 1; ; round++) {
-      const claims = this.#wanted.keys.map((key) => ({ ...this.#claim(key, leaseMs), fence, vacant: vacant.get(key) }));
+      const claims = this.#wanted.keys.map((key) => ({ ...this.#claim(key, leaseMs), fence, seen: seen.get(key) }));
       const reply = await store.acquireAll(claims);
       if (reply.acquired || round === MAX_ATTEMPTS) return reply;
       if (reply.records.some((record) => this.untilFree(record) > 0)) return reply;
-      vacant = new Map(reply.records.map((record) => [record.key, this.#vacancy(record)]));
+      for (const record of reply.records) if (this.#takesFrom(record)) seen.set(record.key, record);
       fence = Math.max(fence, ...reply.records.map(({ fencingToken }) => fencingToken + 1));
     }
   }

@@ -133,8 +133,11 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
     : scan(internals, {});
   return forEachRecord(records, "purged", async (record) => {
     if (isNeeded(record)) return undefined;
-    internals.forget(record.key);
-    return (await store.remove(record)) ? record.key : undefined;
+    try {
+      return (await store.remove(record)) ? record.key : undefined;
+    } finally {
+      internals.forget(record.key); // not before: until then a reply on its way may be about the record
+    }
   });
 };
 
@@ -224,9 +227,9 @@ const breakLock = async (
 ): Promise<LockRecord | undefined> => {
   let record: LockRecord | undefined = seen;
   for (let attempt = 1; record && wanted(record); attempt++) {
-    const reply = await store.forceRelease(record, randomUUID());
+    // Also if it fails: it may have been applied.
+    const reply = await store.forceRelease(record, randomUUID()).finally(() => forget(seen.key));
     if (reply.released) {
-      forget(record.key);
       const { key, owner, token, fencingToken, status, expiresAt, acquiredAt } = record;
       const elapsedMs = clock.now() - acquiredAt;
       report({ type: "force-released", key, owner, token, fencingToken, elapsedMs, status, expiresAt });

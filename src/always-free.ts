@@ -26,7 +26,7 @@ export const alwaysFree = (clock: Clock, sender: Store): Store => {
       };
     },
     storeResult: async () => {},
-    readResult: async () => undefined,
+    withResult: async (record) => record,
     read: async () => undefined,
     readBatch: async () => ({ records: [], unread: [] }),
     scan: async () => ({ records: [] }),

@@ -77,6 +77,9 @@ export const describeLock = (record: LockRecord, options: DescribeLockOptions = 
   };
 };
 
+/** The last instant of a `Date`. */
+const MAX_EPOCH_MS = 8.64e15;
+
 /** Writes an epoch in ms as `2026-11-21T10:30:00.000+01:00`. */
 const timeWriter = (timeZone: string): ((epochMs: number) => string) => {
   let format: Intl.DateTimeFormat;
@@ -88,6 +91,7 @@ const timeWriter = (timeZone: string): ((epochMs: number) => string) => {
     );
   }
   return (epochMs) => {
+    if (!(Math.abs(epochMs) <= MAX_EPOCH_MS)) return String(epochMs); // not from a clock: something else wrote it
     const name = format.formatToParts(epochMs).find(({ type }) => type === "timeZoneName")?.value ?? "GMT";
     const [, sign = "+", hours = "00", minutes = "00"] = /^GMT([+-])(\d+):(\d+)/.exec(name) ?? [];
     const offsetMs = Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;

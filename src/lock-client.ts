@@ -35,7 +35,7 @@ import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
 import { encodeData, fromStorable, type Jsonified } from "./result.ts";
 import { DynamoStore, type Store } from "./store.ts";
-import { liveHolders } from "./wait.ts";
+import { liveHolders, Watch } from "./wait.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
 import { type WarmUp, warmUp } from "./warm-up.ts";
 
@@ -77,6 +77,7 @@ export class LockClient {
   readonly #acquiring = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
   readonly #cache: FinishedCache | undefined;
+  readonly #watch: Watch;
 
   /** @throws LockOptionsError */
   constructor(options?: LockClientOptions);
@@ -87,7 +88,8 @@ export class LockClient {
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
     checkMethods("LockClient", options);
     const clock = options.clock ?? systemClock;
-    const cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
+    this.#cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
+    this.#watch = new Watch(clock);
     this.#layout = layoutOf(options);
     this.#client = options.client ?? createClient(options.clientConfig);
     this.#host = {
@@ -99,9 +101,8 @@ export class LockClient {
         this.#held.delete(lock);
         heldHere.delete(lock.token);
       },
-      finished: cache && ((ending) => this.#remember(recordOf(ending))),
+      finished: undefined,
     };
-    this.#cache = cache;
     checkAcquisition("LockClient", { heartbeatMs: options.heartbeatMs }, 1, options.leaseMs ?? DEFAULTS.leaseMs);
     this.#options = options;
     this.#owner = options.owner ?? randomUUID();
@@ -307,19 +308,22 @@ export class LockClient {
       signal: signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal,
       data: encodeData(options.data),
       fingerprint: options.fingerprint,
-      force,
+      force: force === true,
       execution,
       around: options.around,
       observedOnly: (options.expiry ?? this.#options.expiry) === "observed",
     };
-    const acquiring = (async () => this.#cached(wanted) ?? this.#withTable(() => acquire(this.#host, wanted)))();
+    const context = { ...this.#host, watch: this.#watch };
+    const generation = this.#cache?.generation(keys[0]);
+    const acquiring = (async () => this.#cached(wanted) ?? this.#withTable(() => acquire(context, wanted)))();
     this.#acquiring.add(acquiring);
     try {
       const reply = await acquiring;
       if (reply.acquired) return this.#hold(wanted, reply, options, begunAt);
-      if (keys.length === 1) for (const record of reply.records) this.#remember(record);
+      if (keys.length === 1) for (const record of reply.records) this.#cache?.set(record, generation);
       return new Refused(reply, wanted);
     } catch (error) {
+      if (force) for (const key of keys) this.#forget(key); // it may have been taken
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
       if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
       throw error;
@@ -355,6 +359,12 @@ export class LockClient {
   /** @internal The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
   async replay(finished: LockRecord, headers?: Record<string, string>): Promise<unknown> {
     const record = await this.withResult(finished);
+    if (record.unreadable?.some((attribute) => attribute !== "data")) {
+      throw new LockTableError(
+        `The stored response of key ${JSON.stringify(record.key)} can't be read: a newer version of this package wrote it, or something else did. ` +
+          "The key stays finished, and nothing ran",
+      );
+    }
     if (record.resultKey && !record.result) {
       throw new LockTableError(
         `The stored response of key ${JSON.stringify(record.key)}, item ${JSON.stringify(record.resultKey)}, is gone: something else deletes in this table`,
@@ -368,28 +378,21 @@ export class LockClient {
 
   /** @internal With the response that stands beside it, if it is still there. */
   async withResult(record: LockRecord): Promise<LockRecord> {
-    if (!record.resultKey || record.result) return record;
-    const result = await this.#host.store.readResult(record);
-    if (!result) return record;
-    const whole = { ...record, result };
-    this.#remember(whole);
+    const whole = await this.#host.store.withResult(record);
+    if (whole.result) this.#cache?.complete(whole);
     return whole;
   }
 
-  /** Of a record that is not as it was. */
+  /** Forgets a finished record that is not as it was. */
   #forget(key: string): void {
     this.#cache?.delete(key);
   }
 
-  /** Unless the key was taken by force since. */
-  #remember(record: LockRecord): void {
-    const taken = [...this.#held].some(({ keys }) => keys.includes(record.key));
-    if (!record.keyCount && !taken) this.#cache?.set(record);
-  }
-
   async #read(key: LockKey): Promise<LockRecord | undefined> {
     const stored = toStoredKey(key, this.#options.namespace);
-    return this.#withTable(() => this.#host.store.read(stored));
+    const record = await this.#withTable(() => this.#host.store.read(stored));
+    if (record) this.#watch.see(record);
+    return record;
   }
 
   /** What the refusal of a finished key would be. */
@@ -407,7 +410,9 @@ export class LockClient {
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
     const { keys, keyList, owner, token, data, fingerprint, execution } = wanted;
     for (const key of keys) this.#forget(key);
-    const { before, slot, data: stored, ...lease } = acquisition;
+    const generation = this.#cache?.generation(keys[0]);
+    const { before, slot, left, ...lease } = acquisition;
+    const stored = left?.data;
     const leaseMs = lease.expiresAt - lease.acquiredAt;
     const {
       heartbeatMs = this.#options.heartbeatMs ?? Math.ceil(leaseMs / 3),
@@ -426,6 +431,7 @@ export class LockClient {
         slot,
         previous: before?.status === "IN_PROGRESS" ? before : undefined,
         data: data === undefined ? stored : JSON.parse(data),
+        dataIsUnreadable: data === undefined && left?.unreadable?.includes("data") === true,
         rememberMs: options.rememberMs ?? this.#options.rememberMs ?? DEFAULTS.rememberMs,
         dataJson: data ?? (stored === undefined ? undefined : JSON.stringify(stored)),
         layoutBytes: bytesOf(this.#layout),
@@ -437,7 +443,7 @@ export class LockClient {
         onExpiring,
         onLost,
       },
-      this.#host,
+      { ...this.#host, finished: (ending) => this.#cache?.set(recordOf(ending), generation) },
     );
     // A durable execution holds its key while it is suspended, and this process may be gone.
     if (!wanted.execution) {

@@ -4,7 +4,7 @@ import { isInDoubt } from "./aws-errors.ts";
 import { checkOptions, milliseconds, show } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, sendCommit } from "./commit.ts";
-import { LockError, LockLostError, type LockLostReason, LockOptionsError } from "./errors.ts";
+import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "./errors.ts";
 import { type AboutLock, callSafely, type KeptReason, type Reporter } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
@@ -43,6 +43,8 @@ export interface Holding extends LeaseWatchOptions, Held {
   readonly startedAt: number;
   readonly previous: LockRecord | undefined;
   readonly data: unknown;
+  /** The holder before left data which this version can't read. */
+  readonly dataIsUnreadable: boolean;
   readonly onExpiring: ((lock: Lock) => void) | undefined;
   readonly onLost: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
@@ -93,9 +95,6 @@ export class Lock implements AsyncDisposable {
    * Not known of several keys, nor if the reply to the acquisition was lost on the network.
    */
   readonly previous: LockRecord | undefined;
-  /** The application's data: what was given to `acquire`, or else what the holder before left. */
-  readonly data: unknown;
-
   readonly #host: LockHost;
   readonly #hold: Hold;
   readonly #holding: Holding;
@@ -125,7 +124,6 @@ export class Lock implements AsyncDisposable {
     this.fencingToken = holding.fencingToken;
     this.acquiredAt = holding.acquiredAt;
     this.previous = holding.previous;
-    this.data = holding.data;
     this.#host = host;
     this.#hold = { token: holding.token, slot: holding.slot };
     this.#holding = holding;
@@ -146,6 +144,19 @@ export class Lock implements AsyncDisposable {
   /** The key with its namespace, as stored; of several keys, the first. */
   get key(): string {
     return this.keys[0];
+  }
+
+  /**
+   * The application's data: what was given to `acquire`, or else what the holder before left.
+   *
+   * @throws LockTableError if that can't be read: it is not JSON, or a newer version wrote it.
+   */
+  get data(): unknown {
+    if (!this.#holding.dataIsUnreadable) return this.#holding.data;
+    throw new LockTableError(
+      `The data that the holder before left with key ${JSON.stringify(this.key)} can't be read: it is not JSON, or a newer version of this package wrote it. ` +
+        "It is kept until data is given to acquire, finish or release",
+    );
   }
 
   /** End of the lease, epoch ms. */

@@ -35,19 +35,19 @@ export interface LockRecord {
   /** The key with its namespace, as stored. */
   readonly key: string;
   readonly status: LockStatus;
-  /** Who took it: in a Lambda, the request id. */
+  /** Who took it: in a Lambda, the request id. Empty if the record doesn't say. */
   readonly owner: string;
   /** Random id of one acquisition: the only proof of ownership. */
   readonly token: string;
   /** Strictly increasing per key. */
   readonly fencingToken: number;
-  /** Length of the lease, in ms. */
+  /** Length of the lease, in ms; 0 if the record doesn't say. */
   readonly leaseMs: number;
   /** Epoch ms: end of the lease, or of the time a finished key is remembered; 0 when released. */
   readonly expiresAt: number;
-  /** Epoch ms. */
+  /** Epoch ms; 0 if the record doesn't say. */
   readonly acquiredAt: number;
-  /** Epoch ms. */
+  /** Epoch ms; 0 if the record doesn't say. */
   readonly updatedAt: number;
   /** The stored response, in a box because `undefined` is a response too; absent when none was stored. */
   readonly result?: { readonly value: unknown };
@@ -61,6 +61,8 @@ export interface LockRecord {
   readonly finalStatus?: string;
   /** The application's own data. */
   readonly data?: unknown;
+  /** Which of them are stored, and left out here because this version can't read them. A newer one may. */
+  readonly unreadable?: readonly ("result" | "failure" | "data")[];
   /** ARN of the durable execution that took it. */
   readonly execution?: string;
   /** How many keys were taken together, if more than one. */
@@ -106,69 +108,86 @@ export const slotAttribute = (slot: number): string => `slot_${slot}`;
 export const slotFenceAttribute = (slot: number): string => `${slotAttribute(slot)}_fence`;
 
 /**
- * The record in an item, or `undefined` when something else wrote the item: every attribute that the protocol
- * relies on must be there with its type, so that a foreign item can't become a NaN and a take-over.
+ * The record in an item, or `undefined` when the item is not one of ours. What it takes to be ours is what `OURS` in
+ * requests.ts demands, and no more: whatever an acquisition may overwrite can be read, and the other way round. So whatever
+ * else is missing, or of a kind that only a newer version knows, is left out here. Unknown attributes are not looked at.
  */
 export const itemToRecord = (item: Item, keyAttribute: string): LockRecord | undefined => {
   const key = item[keyAttribute]?.S;
-  const status = toStatus(item[ATTRIBUTES.status]?.S);
+  const status = item[ATTRIBUTES.status]?.S;
+  const token = item[ATTRIBUTES.token]?.S;
   const fencingToken = toNumber(item[ATTRIBUTES.fence]);
-  const updatedAt = toNumber(item[ATTRIBUTES.updatedAt]);
-  const lease = toLease(item);
-  if (key === undefined || !status || fencingToken === undefined || updatedAt === undefined || !lease) return undefined;
-  try {
-    const result = decodeResult(item[ATTRIBUTES.result]);
-    const failure = item[ATTRIBUTES.failure]?.S;
-    const data = item[ATTRIBUTES.data]?.S;
-    const execution = item[ATTRIBUTES.execution]?.S;
-    const finalStatus = item[ATTRIBUTES.finalStatus]?.S;
-    const keyCount = toNumber(item[ATTRIBUTES.keyCount]);
-    const keyList = item[ATTRIBUTES.keyList]?.S;
-    const fingerprint = item[ATTRIBUTES.fingerprint]?.S;
-    const companion = toNumber(item[ATTRIBUTES.result]);
-    return {
-      key,
-      status,
-      ...lease,
-      fencingToken,
-      updatedAt,
-      ...(result && { result }),
-      ...(companion !== undefined && { resultKey: companionKey(key, lease.token, companion) }),
-      ...(fingerprint !== undefined && { fingerprint }),
-      ...(failure !== undefined && { failure: JSON.parse(failure) as StoredFailure }),
-      ...(execution !== undefined && { execution }),
-      ...(finalStatus !== undefined && { finalStatus }),
-      ...(keyCount !== undefined && { keyCount }),
-      ...(keyList !== undefined && { keyList }),
-      ...(data !== undefined && { data: JSON.parse(data) as unknown }),
-      ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),
-    };
-  } catch {
-    return undefined; // not JSON: not written by us
+  const expiresAt = toNumber(item[ATTRIBUTES.expiresAt]);
+  if (
+    key === undefined ||
+    !isStatus(status) ||
+    token === undefined ||
+    fencingToken === undefined ||
+    expiresAt === undefined
+  ) {
+    return undefined;
   }
+  const companion = toNumber(item[ATTRIBUTES.result]);
+  const result = companion === undefined ? decodeResult(item[ATTRIBUTES.result]) : undefined;
+  const failure = decodeFailure(item[ATTRIBUTES.failure]);
+  const data = decodeJson(item[ATTRIBUTES.data]);
+  const unreadable = [
+    ...(item[ATTRIBUTES.result] && !result && companion === undefined ? (["result"] as const) : []),
+    ...(item[ATTRIBUTES.failure] && !failure ? (["failure"] as const) : []),
+    ...(item[ATTRIBUTES.data] && !data ? (["data"] as const) : []),
+  ];
+  const fingerprint = item[ATTRIBUTES.fingerprint];
+  const execution = item[ATTRIBUTES.execution]?.S;
+  const finalStatus = item[ATTRIBUTES.finalStatus]?.S;
+  const keyCount = item[ATTRIBUTES.keyCount];
+  const keyList = item[ATTRIBUTES.keyList];
+  return {
+    key,
+    status,
+    token,
+    ...toLease(item),
+    expiresAt,
+    fencingToken,
+    updatedAt: toNumber(item[ATTRIBUTES.updatedAt]) ?? 0,
+    ...(result && { result }),
+    ...(companion !== undefined && { resultKey: companionKey(key, token, companion) }),
+    // One that can't be compared is never equal: neither another payload nor another list of keys gets this response.
+    ...(fingerprint && { fingerprint: fingerprint.S ?? "" }),
+    ...(keyCount && { keyCount: toNumber(keyCount) ?? 0 }),
+    ...(keyList && { keyList: keyList.S ?? "" }),
+    ...(failure && { failure }),
+    ...(execution !== undefined && { execution }),
+    ...(finalStatus !== undefined && { finalStatus }),
+    ...(data && { data: data.value }),
+    ...(unreadable.length > 0 && { unreadable }),
+    ...(status === "SEMAPHORE" && { permits: toNumber(item[ATTRIBUTES.permits]) ?? 1, holders: toHolders(item) }),
+  };
 };
 
-const toLease = (attributes: Item) => {
-  const owner = attributes[ATTRIBUTES.owner]?.S;
-  const token = attributes[ATTRIBUTES.token]?.S;
-  const leaseMs = toNumber(attributes[ATTRIBUTES.leaseMs]);
-  const expiresAt = toNumber(attributes[ATTRIBUTES.expiresAt]);
-  const acquiredAt = toNumber(attributes[ATTRIBUTES.acquiredAt]);
-  if (owner === undefined || token === undefined) return undefined;
-  if (!leaseMs || leaseMs < 0 || expiresAt === undefined || acquiredAt === undefined) return undefined;
-  return { owner, token, leaseMs, expiresAt, acquiredAt };
-};
+const toLease = (attributes: Item) => ({
+  owner: attributes[ATTRIBUTES.owner]?.S ?? "",
+  leaseMs: toNumber(attributes[ATTRIBUTES.leaseMs]) ?? 0,
+  acquiredAt: toNumber(attributes[ATTRIBUTES.acquiredAt]) ?? 0,
+});
 
+/** A slot whose end can't be read is held for ever: no write would take it either. */
 const toHolders = (item: Item): SemaphoreHolder[] =>
   Object.entries(item)
     .flatMap(([name, attribute]) => {
-      const slot = Number(/^slot_(\d+)$/.exec(name)?.[1]);
-      const lease = attribute.M && toLease(attribute.M);
-      const fencingToken = toNumber(item[slotFenceAttribute(slot)]);
-      if (!lease || fencingToken === undefined) return [];
-      const status =
-        attribute.M?.[ATTRIBUTES.status]?.S === "RELEASED" ? ("RELEASED" as const) : ("IN_PROGRESS" as const);
-      return [{ slot, status, fencingToken, ...lease }];
+      const slot = /^slot_(\d+)$/.exec(name)?.[1];
+      if (slot === undefined) return [];
+      const held = attribute.M ?? {};
+      const expiresAt = toNumber(held[ATTRIBUTES.expiresAt]);
+      const isReleased = held[ATTRIBUTES.status]?.S === "RELEASED" && expiresAt !== undefined;
+      const holder: SemaphoreHolder = {
+        slot: Number(slot),
+        status: isReleased ? "RELEASED" : "IN_PROGRESS",
+        token: held[ATTRIBUTES.token]?.S ?? "",
+        ...toLease(held),
+        expiresAt: expiresAt ?? Number.POSITIVE_INFINITY,
+        fencingToken: toNumber(item[slotFenceAttribute(Number(slot))]) ?? 0,
+      };
+      return [holder];
     })
     .sort((a, b) => a.slot - b.slot);
 
@@ -197,13 +216,25 @@ export const companionKey = (key: string, token: string, companion: number): str
   return Buffer.byteLength(key + suffix) <= 2048 ? key + suffix : suffix; // a partition key has at most 2,048 bytes
 };
 
-const decodeResult = (attribute: AttributeValue | undefined): { value: unknown } | undefined => {
-  if (attribute?.S !== undefined) return { value: JSON.parse(attribute.S) };
-  return attribute?.NULL ? { value: undefined } : undefined;
+const decodeResult = (attribute: AttributeValue | undefined): { readonly value: unknown } | undefined =>
+  attribute?.NULL ? { value: undefined } : decodeJson(attribute);
+
+/** The value in a box, or `undefined` for what this version never writes. */
+const decodeJson = (attribute: AttributeValue | undefined): { readonly value: unknown } | undefined => {
+  try {
+    return attribute?.S === undefined ? undefined : { value: JSON.parse(attribute.S) as unknown };
+  } catch {
+    return undefined;
+  }
 };
 
-const toStatus = (text: string | undefined): LockStatus | undefined =>
-  text === "IN_PROGRESS" || text === "FINISHED" || text === "RELEASED" || text === "SEMAPHORE" ? text : undefined;
+const decodeFailure = (attribute: AttributeValue | undefined): StoredFailure | undefined => {
+  const failure = decodeJson(attribute)?.value as StoredFailure | undefined;
+  return typeof Object(failure).message === "string" ? failure : undefined;
+};
+
+export const isStatus = (text: string | undefined): text is LockStatus =>
+  text === "IN_PROGRESS" || text === "FINISHED" || text === "RELEASED" || text === "SEMAPHORE";
 
 const toNumber = (attribute: AttributeValue | undefined): number | undefined => {
   const value = Number(attribute?.N);

@@ -53,6 +53,8 @@ export class Refused {
     const [first] = this.records;
     const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
     if (!one || this.records.length < this.#keys || (first?.keyCount ?? 1) !== this.#keys) return undefined;
-    return this.records.find(({ result, resultKey }) => result ?? resultKey) ?? first;
+    const hasResponse = ({ result, resultKey, unreadable }: LockRecord) =>
+      result !== undefined || resultKey !== undefined || unreadable?.includes("result");
+    return this.records.find(hasResponse) ?? first;
   }
 }

@@ -17,6 +17,7 @@ import {
   type EncodedResult,
   encodeResult,
   type Item,
+  type LockRecord,
   type StoredFailure,
   slotAttribute,
   slotFenceAttribute,
@@ -44,10 +45,8 @@ export interface Claim {
   readonly data?: string | undefined;
   /** Hash of the payload, by which a repeat of the key with another one is known. */
   readonly fingerprint?: string | undefined;
-  /** A durable execution, which runs again from the top: takes the key from itself too. */
+  /** ARN of the durable execution that asks. */
   readonly execution?: string | undefined;
-  /** Take the key whatever its state; a semaphore only with `vacant`. */
-  readonly force?: boolean | undefined;
   /** Don't let a lease end by the clock, only by `watched`. */
   readonly observedOnly?: boolean | undefined;
   /** A lease that the claimant has watched unchanged for its length: it is over, if it is still the same. */
@@ -58,8 +57,11 @@ export interface Claim {
   readonly keyList?: string | undefined;
   /** Set the fencing token to this, which the record's must be below: one token for several keys. */
   readonly fence?: number | undefined;
-  /** Take the key from a semaphore, if nobody has acquired since it was seen at this fencing token with these slots. */
-  readonly vacant?: { readonly fencingToken: number; readonly slots: readonly number[] } | undefined;
+  /**
+   * Take the key from this acquisition, if it is still the latest and in this state. So a request that comes late can't take
+   * the key from a later one.
+   */
+  readonly seen?: Pick<LockRecord, "token" | "status" | "holders"> | undefined;
 }
 
 /** What a holder proves its later writes with. */
@@ -153,7 +155,10 @@ export const STATES = {
   ":number": string("N"),
 };
 
-/** An item that we wrote: the type checks keep what something else wrote from being overwritten. */
+/**
+ * An item that we wrote: the type checks keep what something else wrote from being overwritten. Reading demands the same, in
+ * `itemToRecord`.
+ */
 export const OURS =
   // A request that comes late must not take the key for an acquisition that has ended: its token is there already.
   "#token <> :token AND attribute_type(#token, :string) AND attribute_type(#fence, :number) AND attribute_type(#expiresAt, :number)";
@@ -182,22 +187,20 @@ export const CLAIMED =
  */
 export const NEXT_FENCE = "if_not_exists(#fence, :now) + :one";
 
-/** Takes the key if it is absent or free. */
+/** Takes the key if it is absent or free, or from the acquisition that was `seen`. */
 export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): ConditionalUpdate => {
-  const { watched, vacant } = claim;
+  const { watched, seen } = claim;
   const free = [
-    claim.force && "#status IN (:inProgress, :finished, :released)",
     claim.observedOnly
       ? "#status = :released OR (#status = :finished AND #expiresAt <= :expired)"
       : "#status IN (:inProgress, :finished, :released) AND #expiresAt <= :expired",
     watched &&
       "(#status = :inProgress AND #token = :watchedToken AND #expiresAt = :watchedExpiresAt AND #leaseMs = :watchedLeaseMs)",
-    claim.execution && "(#status = :inProgress AND #execution = :execution)",
-    vacant && "(#status = :semaphore AND #fence = :vacantFence)",
+    seen && "(#status = :seenStatus AND #token = :seenToken)",
   ].filter(Boolean);
   const below = claim.fence === undefined ? "" : " AND #fence < :fence";
   const condition = `attribute_not_exists(#key) OR (${OURS} AND (${free.join(" OR ")})${below})`;
-  const slots = vacant?.slots.flatMap((slot) => [`#${slotAttribute(slot)}`, `#${slotFenceAttribute(slot)}`]) ?? [];
+  const slots = seen?.holders?.flatMap(({ slot }) => [`#${slotAttribute(slot)}`, `#${slotFenceAttribute(slot)}`]) ?? [];
   const set =
     `SET #status = :inProgress, ${CLAIMED}, #fence = ${claim.fence === undefined ? NEXT_FENCE : ":fence"}` +
     (claim.execution === undefined ? "" : ", #execution = :execution") +
@@ -220,7 +223,8 @@ export const acquireRequest = (layout: TableLayout, claim: Claim, now: number): 
     ":watchedToken": watched && string(watched.token),
     ":watchedExpiresAt": watched && number(watched.expiresAt),
     ":watchedLeaseMs": watched && number(watched.leaseMs),
-    ":vacantFence": vacant && number(vacant.fencingToken),
+    ":seenStatus": seen && string(seen.status),
+    ":seenToken": seen && string(seen.token),
   });
 };
 

@@ -64,7 +64,11 @@ export class Sender {
 
   async read(key: string, consistent = true): Promise<Item | undefined> {
     const command = new GetItemCommand(readRequest(this.#layout, key, consistent));
-    return (await this.send("GetItem", (client) => client.send(command))).Item;
+    // A mock that was not told what to answer gives nothing at all.
+    const reply: { readonly Item?: Item | undefined } | undefined = await this.send("GetItem", (client) =>
+      client.send(command),
+    );
+    return reply?.Item;
   }
 
   /** A conditional write: applied, with the item as it was before, or refused, with the item as it is. */

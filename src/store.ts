@@ -14,12 +14,12 @@ import {
   type ScanPage,
   scanRequest,
 } from "./admin-requests.ts";
-import { isNamed } from "./aws-errors.ts";
+import { isNamed, isTransient } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, conditionRequest } from "./commit.ts";
 import { LockError, LockLostError, LockTableError, textOf } from "./errors.ts";
 import type { Keys } from "./key.ts";
-import { ATTRIBUTES, type Item, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
+import { ATTRIBUTES, type Item, isStatus, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
 import {
   acquireRequest,
   type Claim,
@@ -33,7 +33,7 @@ import {
 } from "./requests.ts";
 import { compress, decompress } from "./result.ts";
 import { acquireSlotRequest, type SlotClaim } from "./semaphore-requests.ts";
-import { type Refusal, Sender, toRefusals, type UpdateReply } from "./sender.ts";
+import { type Refusal, Sender, toRefusals } from "./sender.ts";
 
 export interface Acquired {
   readonly acquired: true;
@@ -47,8 +47,8 @@ export interface Acquired {
   readonly recognised?: boolean;
   /** The record as it was before, where the request could bring it. */
   readonly before?: LockRecord | undefined;
-  /** The application's data that stands in the record. */
-  readonly data?: unknown;
+  /** The record that has the application's data which the holder before left. */
+  readonly left?: LockRecord | undefined;
 }
 
 export interface Refused {
@@ -100,8 +100,8 @@ export interface Store {
   condition(key: string, hold: Hold): ConditionCheck;
   /** Puts a response that is too large for the record beside it, under this key. Throws a `RangeError` if it is larger than an item. */
   storeResult(companion: string, json: string, window: { readonly rememberMs: number }): Promise<void>;
-  /** The response beside the record, in a box; `undefined` if it is gone. */
-  readResult(record: LockRecord): Promise<{ readonly value: unknown } | undefined>;
+  /** With the response that stands beside the record, unless that is gone. */
+  withResult(record: LockRecord): Promise<LockRecord>;
   read(key: string, options?: { consistent?: boolean }): Promise<LockRecord | undefined>;
   /** Records, strongly consistent, and the keys that DynamoDB left unread. Of at most 100 keys, none twice. */
   readBatch(keys: readonly string[], signal?: AbortSignal): Promise<{ records: LockRecord[]; unread: string[] }>;
@@ -117,6 +117,9 @@ export type ForceReleaseReply =
   | { readonly released: true }
   | { readonly released: false; readonly record: LockRecord | undefined };
 
+/** How often a write is sent that is refused though no item is there, by the engine's own word. */
+const MAX_WITHOUT_ITEM = 3;
+
 /** The protocol on a table: what is sent, and what a reply means. Recognises its own writes after a lost reply. */
 export class DynamoStore implements Store {
   readonly #sender: Sender;
@@ -129,33 +132,38 @@ export class DynamoStore implements Store {
     this.#clock = clock;
   }
 
-  async acquire(claim: Claim): Promise<AcquireReply> {
+  acquire(claim: Claim): Promise<AcquireReply> {
     const now = this.#clock.now();
-    const reply = await this.#sender.update(acquireRequest(this.#layout, claim, now));
-    return this.#acquireReply(reply, claim, now, claim.vacant !== undefined);
+    return this.#acquire(acquireRequest(this.#layout, claim, now), claim, now);
   }
 
   async acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply> {
     const now = this.#clock.now();
-    const reply = await this.#sender.update(acquireSlotRequest(this.#layout, claim, slotClaim, now));
-    const acquired = this.#acquireReply(reply, claim, now, slotClaim.seen !== undefined);
-    return acquired.acquired ? { slot: slotClaim.slot, ...acquired } : acquired;
+    const request = acquireSlotRequest(this.#layout, claim, slotClaim, now);
+    const reply = await this.#acquire(request, claim, now, { needsItem: slotClaim.seen !== undefined });
+    return reply.acquired ? { slot: slotClaim.slot, ...reply } : reply;
   }
 
   /** `claims` carry one token and one fencing token. Refused: the records that stood in the way. */
   async acquireAll(claims: readonly Claim[]) {
     const now = this.#clock.now();
-    const reply = await this.#sender.transact(claims.map((claim) => acquireRequest(this.#layout, claim, now)));
+    const requests = claims.map((claim) => acquireRequest(this.#layout, claim, now));
     const { fence: fencingToken, token, leaseMs } = claims[0] as Claim & { fence: number };
-    if (reply.applied) return { acquired: true, fencingToken, acquiredAt: now, expiresAt: now + leaseMs } as const;
-    const records = claims.flatMap(({ key }, index) => {
-      const { refused, item } = reply.refusals[index] ?? {};
-      return refused ? [this.#parse(item, key)] : [];
-    });
-    const [first] = records;
-    // Our own token everywhere: an earlier transaction of this acquisition applied, and its reply was lost.
-    const ours = records.length === claims.length && records.every((record) => recognise(record, token));
-    return (ours && first && recognise(first, token)) || ({ acquired: false, records } as const);
+    for (let attempt = 1; ; attempt++) {
+      const reply = await this.#sender.transact(requests);
+      if (reply.applied) return { acquired: true, fencingToken, acquiredAt: now, expiresAt: now + leaseMs } as const;
+      const records: LockRecord[] = [];
+      for (const [index, { key }] of claims.entries()) {
+        const { refused, item } = reply.refusals[index] ?? {};
+        const refusing = refused && (await this.#refusing(key, item, false));
+        if (refusing) records.push(this.#parse(refusing, key));
+      }
+      const [first] = records;
+      // Our own token everywhere: an earlier transaction of this acquisition applied, and its reply was lost.
+      const ours = records.length === claims.length && records.every((record) => recognise(record, token));
+      if (first) return (ours && recognise(first, token)) || ({ acquired: false, records } as const);
+      if (attempt === MAX_WITHOUT_ITEM) throw this.#noItem(claims[0]?.key as string);
+    }
   }
 
   renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply> {
@@ -185,7 +193,7 @@ export class DynamoStore implements Store {
     } catch (error) {
       const { inDoubt } = commit;
       const refusals = toRefusals(error);
-      const ours = refusals.slice(refusals.length - keys.length);
+      const ours = await this.#withItems(keys, refusals.slice(refusals.length - keys.length));
       const reply = this.#transactionReply(keys, hold, { refusals: ours, retried: inDoubt });
       if (reply && !reply.done) return { ...reply, inDoubt };
       // FINISHED, but not by this commit.
@@ -215,13 +223,15 @@ export class DynamoStore implements Store {
     await this.#sender.send("UpdateItem", (client) => client.send(new UpdateItemCommand(request)));
   }
 
-  async readResult({ key, resultKey }: LockRecord): Promise<{ readonly value: unknown } | undefined> {
-    const body = resultKey === undefined ? undefined : (await this.#sender.read(resultKey))?.[ATTRIBUTES.result]?.B;
-    if (!body) return undefined;
+  async withResult(record: LockRecord): Promise<LockRecord> {
+    if (record.resultKey === undefined || record.result) return record;
+    const item = await this.#sender.read(record.resultKey);
+    if (!item) return record;
     try {
-      return { value: JSON.parse(await decompress(body)) as unknown };
-    } catch (cause) {
-      throw this.#foreign(key, { cause });
+      const json = await decompress(item[ATTRIBUTES.result]?.B as Uint8Array);
+      return { ...record, result: { value: JSON.parse(json) as unknown } };
+    } catch {
+      return { ...record, unreadable: [...(record.unreadable ?? []), "result"] };
     }
   }
 
@@ -253,10 +263,10 @@ export class DynamoStore implements Store {
     return this.#sender.send("DeleteItem", (client) =>
       client.send(command).then(
         () => true,
-        (error) => {
+        async (error) => {
+          if (!isNamed(error, "ConditionalCheckFailedException")) throw error;
           // Refused though there is no item: TTL was faster, or our own delete, whose reply was lost.
-          if (isNamed(error, "ConditionalCheckFailedException")) return error.Item === undefined;
-          throw error;
+          return (await this.#refusing(seen.key, error.Item, true)) === undefined;
         },
       ),
     );
@@ -264,28 +274,71 @@ export class DynamoStore implements Store {
 
   async forceRelease(seen: LockRecord, token: string): Promise<ForceReleaseReply> {
     const reply = await this.#sender.update(forceReleaseRequest(this.#layout, seen, token, this.#clock.now()));
+    if (reply.applied) return { released: true };
+    const item = await this.#refusing(seen.key, reply.item, true);
+    const record = item && this.#parse(item, seen.key);
     // Our own token: the write applied and its reply was lost.
-    if (reply.applied || reply.item?.[ATTRIBUTES.token]?.S === token) return { released: true };
-    return { released: false, record: reply.item && this.#parse(reply.item, seen.key) };
+    return record?.token === token ? { released: true } : { released: false, record };
   }
 
-  /** `seen`: the request is about a record that was there. */
-  #acquireReply(reply: UpdateReply, claim: Claim, now: number, seen: boolean): AcquireReply {
-    const { item } = reply;
-    if (reply.applied) {
-      const before = item && itemToRecord(item, this.#layout.keyAttribute);
-      return {
-        acquired: true,
-        fencingToken: Number(item?.[ATTRIBUTES.fence]?.N ?? now) + 1,
-        acquiredAt: now,
-        expiresAt: now + claim.leaseMs,
-        before,
-        data: before?.data,
-      };
+  /** `needsItem`: the request is refused, too, where there is no item. */
+  async #acquire(
+    request: ConditionalUpdate,
+    claim: Claim,
+    now: number,
+    { needsItem = false } = {},
+  ): Promise<AcquireReply> {
+    for (let attempt = 1; ; attempt++) {
+      const reply = await this.#sender.update(request);
+      if (reply.applied) {
+        const before = reply.item && itemToRecord(reply.item, this.#layout.keyAttribute);
+        return {
+          acquired: true,
+          fencingToken: Number(reply.item?.[ATTRIBUTES.fence]?.N ?? now) + 1,
+          acquiredAt: now,
+          expiresAt: now + claim.leaseMs,
+          before,
+          left: before,
+        };
+      }
+      const item = await this.#refusing(claim.key, reply.item, needsItem);
+      const record = item && this.#parse(item, claim.key);
+      if (record) return recognise(record, claim.token) ?? { acquired: false, record };
+      if (needsItem) return { acquired: false, record: undefined };
+      if (attempt === MAX_WITHOUT_ITEM) throw this.#noItem(claim.key);
     }
-    if (!item && seen) return { acquired: false, record: undefined };
-    const record = this.#parse(item, claim.key);
-    return recognise(record, claim.token) ?? { acquired: false, record };
+  }
+
+  /**
+   * The item that refused a write. DynamoDB shows it with the refusal; it is read where an older engine or a mock does not.
+   * `undefined`: it is gone by then, or, for a write that needs an item, it has been gone before.
+   */
+  async #refusing(key: string, shown: Item | undefined, needsItem: boolean): Promise<Item | undefined> {
+    if (shown) return shown;
+    try {
+      return await this.#sender.read(key);
+    } catch (error) {
+      if (needsItem) return undefined;
+      throw isTransient(error) ? error : this.#noItem(key, error);
+    }
+  }
+
+  /** With the items that refused later writes of a holder. */
+  #withItems(keys: readonly string[], refusals: readonly Refusal[]): Promise<Refusal[]> {
+    return Promise.all(
+      refusals.map(async ({ refused, item }, index) => ({
+        refused,
+        item: refused ? await this.#refusing(keys[index] as string, item, true) : undefined,
+      })),
+    );
+  }
+
+  #noItem(key: string, error?: unknown) {
+    const read = error === undefined ? "there was none when it was read" : `reading it failed: ${error}`;
+    return new LockTableError(
+      `A write to key ${JSON.stringify(key)} of table ${this.#layout.tableName} was refused without the item that stands there, and ${read}. ` +
+        "This engine or mock does not support ReturnValuesOnConditionCheckFailure: ALL_OLD. Nothing was written",
+    );
   }
 
   /** A later write of a holder, to one key or in one transaction to several. `end`: of the lease that it asks for. */
@@ -298,10 +351,14 @@ export class DynamoStore implements Store {
   ): Promise<HoldReply> {
     if (keys.length === 1) {
       const reply = await this.#sender.update(requests[0] as ConditionalUpdate);
-      return reply.applied ? { done: true, status } : this.#holdReply(keys[0], hold, reply.item, reply.retried, end);
+      if (reply.applied) return { done: true, status };
+      const item = await this.#refusing(keys[0], reply.item, true);
+      return this.#holdReply(keys[0], hold, item, reply.retried, end);
     }
     const reply = await this.#sender.transact(requests);
-    return reply.applied ? { done: true, status } : (this.#transactionReply(keys, hold, reply, end) as HoldReply);
+    if (reply.applied) return { done: true, status };
+    const refusals = await this.#withItems(keys, reply.refusals);
+    return this.#transactionReply(keys, hold, { ...reply, refusals }, end) as HoldReply;
   }
 
   /** Nothing, if none of the keys refused. */
@@ -330,17 +387,16 @@ export class DynamoStore implements Store {
     return { done: false, key, reason: item ? "stolen" : "expired", retried };
   }
 
-  #parse(item: Item | undefined, key: string): LockRecord {
-    const record = item && itemToRecord(item, this.#layout.keyAttribute);
+  #parse(item: Item, key: string): LockRecord {
+    const record = itemToRecord(item, this.#layout.keyAttribute);
     if (record) return record;
-    throw this.#foreign(key);
-  }
-
-  #foreign(key: string, options?: ErrorOptions) {
-    return new LockTableError(
+    const status = item[ATTRIBUTES.status]?.S;
+    const newer = item[ATTRIBUTES.token]?.S !== undefined && status !== undefined && !isStatus(status);
+    throw new LockTableError(
       `Table ${this.#layout.tableName} has an item under key ${JSON.stringify(key)} that is no lock record: ` +
-        "something else writes to this table. Use a table of their own for locks, or another namespace. Nothing was written",
-      options,
+        "something else writes to this table" +
+        (newer ? `, or a newer version of this package, whose status ${JSON.stringify(status)} is unknown here` : "") +
+        `. Use ${newer ? "that version" : "a table of their own for locks"}, or another namespace. Nothing was written`,
     );
   }
 }
@@ -350,14 +406,13 @@ export const recognise = (record: LockRecord, token: string): Acquired | undefin
   const slot = record.holders?.find((holder) => holder.token === token && holder.status === "IN_PROGRESS");
   if (!slot && (record.token !== token || record.status !== "IN_PROGRESS")) return undefined;
   const { fencingToken, acquiredAt, expiresAt } = slot ?? record;
-  const { data } = record;
   return {
     acquired: true,
     recognised: true,
     fencingToken,
     acquiredAt,
     expiresAt,
-    data,
+    left: record,
     ...(slot && { slot: slot.slot }),
   };
 };

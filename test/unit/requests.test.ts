@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { SemaphoreHolder } from "../../src/record.ts";
 import { acquireRequest, renewRequest, settleRequest, type TableLayout } from "../../src/requests.ts";
 import { acquireSlotRequest } from "../../src/semaphore-requests.ts";
 
@@ -8,17 +9,29 @@ const hold = { token: "t1" };
 const slot = { token: "t1", slot: 3 };
 const now = 1_700_000_000_000;
 
+const holder = {
+  status: "RELEASED",
+  owner: "o",
+  token: "t0",
+  fencingToken: 1,
+  leaseMs: 1,
+  expiresAt: 0,
+  acquiredAt: 1,
+};
+const holders = [0, 7].map((slot) => ({ ...holder, slot }) as SemaphoreHolder);
+const semaphore = { token: "t0", status: "SEMAPHORE", holders } as const;
+
 const acquisitions = {
   acquire: acquireRequest(layout, claim, now),
   durable: acquireRequest(layout, { ...claim, execution: "arn" }, now),
-  force: acquireRequest(layout, { ...claim, force: true, data: "1" }, now),
+  seen: acquireRequest(layout, { ...claim, seen: { token: "t0", status: "FINISHED" }, data: "1" }, now),
   observed: acquireRequest(
     layout,
     { ...claim, observedOnly: true, watched: { token: "t0", expiresAt: 1, leaseMs: 1 } },
     now,
   ),
   severalKeys: acquireRequest(layout, { ...claim, fence: now }, now),
-  vacantSemaphore: acquireRequest(layout, { ...claim, vacant: { fencingToken: 1, slots: [0, 7] } }, now),
+  vacantSemaphore: acquireRequest(layout, { ...claim, seen: semaphore }, now),
   permit: acquireSlotRequest(layout, claim, { slot: 3, permits: 5 }, now),
   seenPermit: acquireSlotRequest(
     layout,
