@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { forceRelease, LockClient, type LockError, type LockRecord } from "../src/index.ts";
 import { localConfig } from "./support/dynamodb.ts";
 import { expectExamples, runExamples } from "./support/examples.ts";
@@ -24,6 +24,25 @@ beforeEach(() => {
   vi.resetModules(); // each import runs the example again
   for (const method of ["log", "debug"] as const) vi.spyOn(console, method).mockImplementation(() => {});
 });
+
+/** Waits until somebody who has been refused reads whether the key is free by now. */
+const somebodyWaits = async (): Promise<void> => {
+  const send = vi.spyOn(DynamoDBClient.prototype, "send");
+  const sent = () => send.mock.calls.map(([command]) => command.constructor.name);
+  await expect.poll(sent, { timeout: 10_000 }).toContain("GetItemCommand");
+  send.mockRestore();
+};
+
+/** Work that has begun, and ends when the test says so. */
+const heldUp = () => {
+  const end = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const work = async () => {
+    begun.resolve();
+    await end.promise;
+  };
+  return { work, begun: begun.promise, end };
+};
 
 const run = (name: string) => import(`./migrating/${name}.ts`);
 const recordOf = async (key: string): Promise<LockRecord | undefined> => new LockClient().get(key);
@@ -77,17 +96,34 @@ describe("dynamo-dlm", () => {
   });
 });
 
-it("dyndb-mutex: makes its table, restarts under the lock, and doesn't when another holds it", async () => {
-  await run("dyndb-mutex");
-  expect(domain.restart).toHaveBeenCalledExactlyOnceWith("i-8abd832c32");
+describe("dyndb-mutex", () => {
+  const others = new LockClient({ tableName: "mutexes", clientConfig: localConfig() });
+  afterAll(() => others.close());
 
-  const others = new LockClient({ tableName: "Mutex" });
-  const lock = await others.acquire("i-8abd832c32");
-  expect(lock.fencingToken).toBeGreaterThan(0);
-  vi.resetModules();
-  await run("dyndb-mutex");
-  expect(domain.restart).toHaveBeenCalledTimes(1);
-  await others.close();
+  it("makes its table, restarts under the lock, and doesn't when another holds it", async () => {
+    await run("dyndb-mutex");
+    expect(domain.restart).toHaveBeenCalledExactlyOnceWith("i-8abd832c32");
+
+    await using lock = await others.acquire("i-8abd832c32");
+    expect(lock.fencingToken).toBeGreaterThan(0);
+    vi.resetModules();
+    await run("dyndb-mutex");
+    expect(domain.restart).toHaveBeenCalledTimes(1);
+  });
+
+  it("throws what the work throws, and frees the key", async () => {
+    domain.restart.mockRejectedValueOnce(new Error("no such instance"));
+    await expect(run("dyndb-mutex")).rejects.toThrow("no such instance");
+    expect(await others.get("i-8abd832c32")).toMatchObject({ status: "RELEASED" });
+  });
+
+  it("throws what the work throws, also when another has taken the lock meanwhile", async () => {
+    domain.restart.mockImplementationOnce(async () => {
+      await forceRelease(others, "i-8abd832c32");
+      throw new Error("no such instance");
+    });
+    await expect(run("dyndb-mutex")).rejects.toThrow("no such instance");
+  });
 });
 
 describe("dynamodblock", () => {
@@ -98,6 +134,31 @@ describe("dynamodblock", () => {
     await run("dynamodblock");
     expect(domain.doSomethingExclusive).toHaveBeenCalledTimes(1);
     expect(await recordOf("my-task-lock")).toMatchObject({ status: "RELEASED" });
+  });
+
+  it("throws what the work throws, and releases the lock", async () => {
+    domain.doSomethingExclusive.mockRejectedValueOnce(new Error("not today"));
+    await expect(run("dynamodblock")).rejects.toThrow("not today");
+    expect(await recordOf("my-task-lock")).toMatchObject({ status: "RELEASED" });
+  });
+
+  it("several that wait: each gets its turn, and none fails", async () => {
+    let inside = 0;
+    domain.doSomethingExclusive.mockImplementation(async () => {
+      expect(++inside).toBe(1);
+      await sleep(1);
+      inside--;
+    });
+    const holder = await new LockClient().acquire("my-task-lock");
+    const runs: Promise<unknown>[] = [];
+    for (const _ of [1, 2, 3]) {
+      vi.resetModules();
+      runs.push(run("dynamodblock"));
+      await somebodyWaits();
+    }
+    await holder.release();
+    await Promise.all(runs);
+    expect(domain.doSomethingExclusive).toHaveBeenCalledTimes(3);
   });
 
   it("shows who holds what, in a time zone of choice, and breaks it", async () => {
@@ -145,33 +206,98 @@ describe("AtomicExecutionControl", () => {
     expect(await recordOf("2023-01-01")).toMatchObject({ status: "RELEASED" });
   });
 
-  it("in a Lambda: a concurrent run waits and gets the first one's response", async () => {
-    const { handler } = await run("atomic-execution-control-lambda");
-    const started = Promise.withResolvers<void>();
-    const finish = Promise.withResolvers<void>();
-    domain.runEtl.mockImplementationOnce(async () => {
-      started.resolve();
-      await finish.promise;
-      return { rows: 7 };
+  describe("while another instance is at it", () => {
+    /** Two instances: the second waits for the first, whose work is `first`. */
+    const two = async (first: () => Promise<unknown>) => {
+      const { work, begun, end } = heldUp();
+      domain.runEtl.mockImplementationOnce(() => work().then(first));
+      const runs = [run("atomic-execution-control")];
+      await begun;
+      vi.resetModules();
+      runs.push(run("atomic-execution-control"));
+      await somebodyWaits();
+      end.resolve();
+      return Promise.allSettled(runs);
+    };
+    beforeEach(() => forceRelease(new LockClient(), "2023-01-01"));
+
+    it("it waits for it, and doesn't run the work again", async () => {
+      const outcomes = await two(async () => "done");
+      expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled"]);
+      expect(domain.runEtl).toHaveBeenCalledTimes(1);
     });
-    const first = handler({ date: "2023-01-02" }, lambdaContext());
-    await started.promise;
-    const second = handler({ date: "2023-01-02" }, lambdaContext());
-    await sleep(100);
-    finish.resolve();
-    expect(await Promise.all([first, second])).toEqual([{ rows: 7 }, { rows: 7 }]);
-    expect(domain.runEtl).toHaveBeenCalledTimes(1);
+
+    it("and that one fails: the work is done by the one that waited", async () => {
+      const outcomes = await two(async () => {
+        throw new Error("no data");
+      });
+      expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+      expect(domain.runEtl).toHaveBeenCalledTimes(2);
+      expect(await recordOf("2023-01-01")).toMatchObject({ status: "FINISHED" });
+    });
+
+    it("and that one crashes: the work is done when its lease ends", async () => {
+      await new LockClient({ leaseMs: 200, heartbeatMs: false, owner: "crashed" }).acquire("2023-01-01");
+      await run("atomic-execution-control");
+      expect(domain.runEtl).toHaveBeenCalledTimes(1);
+      expect(await recordOf("2023-01-01")).toMatchObject({ status: "FINISHED" });
+    });
+  });
+
+  describe("in a Lambda, a concurrent run", () => {
+    const two = async (date: string, first: () => Promise<unknown>) => {
+      const { handler } = await run("atomic-execution-control-lambda");
+      const { work, begun, end } = heldUp();
+      domain.runEtl.mockImplementationOnce(() => work().then(first));
+      const runs = [handler({ date }, lambdaContext())];
+      await begun;
+      runs.push(handler({ date }, lambdaContext()));
+      await somebodyWaits();
+      end.resolve();
+      return Promise.allSettled(runs);
+    };
+
+    it("waits and gets the first one's response", async () => {
+      const outcomes = await two("2023-01-02", async () => ({ rows: 7 }));
+      const fulfilled = { status: "fulfilled", value: { rows: 7 } };
+      expect(outcomes).toEqual([fulfilled, fulfilled]);
+      expect(domain.runEtl).toHaveBeenCalledTimes(1);
+    });
+
+    it("does the work if the first one fails", async () => {
+      domain.runEtl.mockReset();
+      const outcomes = await two("2023-01-03", async () => {
+        domain.runEtl.mockResolvedValueOnce({ rows: 8 });
+        throw new Error("no data");
+      });
+      expect(outcomes).toMatchObject([{ status: "rejected" }, { status: "fulfilled", value: { rows: 8 } }]);
+      expect(domain.runEtl).toHaveBeenCalledTimes(2);
+    });
   });
 });
 
-it("AWS Java lock client: leads while it holds the lock", async () => {
-  domain.lead.mockImplementationOnce(async (signal) => {
-    expect(signal.aborted).toBe(false);
-    expect(await recordOf("leader")).toMatchObject({ status: "IN_PROGRESS", leaseMs: 10_000, data: { host: "a" } });
+describe("AWS Java lock client", () => {
+  it("leads while it holds the lock", async () => {
+    domain.lead.mockImplementationOnce(async (signal) => {
+      expect(signal.aborted).toBe(false);
+      expect(await recordOf("leader")).toMatchObject({ status: "IN_PROGRESS", leaseMs: 10_000, data: { host: "a" } });
+    });
+    await run("java-lock-client");
+    expect(domain.lead).toHaveBeenCalledTimes(1);
+    expect(await recordOf("leader")).toMatchObject({ status: "RELEASED" });
   });
-  await run("java-lock-client");
-  expect(domain.lead).toHaveBeenCalledTimes(1);
-  expect(await recordOf("leader")).toMatchObject({ status: "RELEASED" });
+
+  it("throws what the work throws, and gives the lead back", async () => {
+    domain.lead.mockRejectedValueOnce(new Error("no followers"));
+    await expect(run("java-lock-client")).rejects.toThrow("no followers");
+    expect(await recordOf("leader")).toMatchObject({ status: "RELEASED" });
+  });
+
+  it("takes the lead from a crashed process after having watched its lease", async () => {
+    await new LockClient({ leaseMs: 1_000, heartbeatMs: false }).acquire("leader");
+    await run("java-lock-client");
+    expect(domain.lead).toHaveBeenCalledTimes(1);
+  });
 });
 
 it("Powertools idempotency: a repeat gets the first response, a concurrent one an error, and one without a key runs", async () => {

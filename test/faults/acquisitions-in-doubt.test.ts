@@ -1,5 +1,6 @@
 /** Which errors leave it open whether a request applied. */
 import { beforeAll, expect, it } from "vitest";
+import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, lost } from "../support/process.ts";
 
@@ -8,11 +9,15 @@ beforeAll(async () => {
   table = await lockTable();
 });
 
+/** A clock that stands still, so that giving back takes as long as the machine needs, and is not cut short. */
+const stoppedClock = () => ({ ...manualClock(), sleep: () => new Promise<void>(() => {}) });
+
 it.each([
   ["the name server doesn't answer", () => Object.assign(new Error("getaddrinfo"), { code: "EAI_AGAIN" })],
   ["the reply is cut off", () => Object.assign(new Error("Premature close"), { code: "ERR_STREAM_PREMATURE_CLOSE" })],
 ])("an acquisition that applied, its reply lost, and then %s: the key is given back", async (name, fails) => {
-  const [ours, theirs] = [aProcess(table.tableName, { config: { maxAttempts: 2 } }), aProcess(table.tableName)];
+  const ours = aProcess(table.tableName, { config: { maxAttempts: 2 }, clock: stoppedClock() });
+  const theirs = aProcess(table.tableName);
   ours.state.wire = async ({ n, send }) => {
     if (n > 2) return send();
     if (n === 1) await send();

@@ -2,46 +2,62 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { consumer, failures, fifo, kinesis, queue, shop } from "../support/batches.ts";
 import { lockTable } from "../support/dynamodb.ts";
-import { lambdaContext } from "../support/lambda.ts";
-import { turn } from "../support/process.ts";
+import { clockedContext, lambdaContext } from "../support/lambda.ts";
+import { aProcess, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
   table = await lockTable();
 });
 
+/** A shop whose time passes as fast as it waits. */
+const clockedShop = () => {
+  const { namespace, options } = shop(table);
+  const { locks, clock, client, types } = aProcess(table.tableName);
+  const { key } = options;
+  const others = aProcess(table.tableName, { namespace, leaseMs: 60_000 });
+  return {
+    options: { key, namespace, locks },
+    client,
+    types,
+    heldByAnother: (order: string) => others.locks.acquire(order),
+    context: (timeoutMs: number) => clockedContext(clock, timeoutMs),
+  };
+};
+
 describe("waiting for one held record, up to the reserve as the documentation's stream does", () => {
   it("what stands before it in the shard runs", async () => {
-    const { options, heldByAnother } = shop(table);
+    const { options, heldByAnother, context } = clockedShop();
     await heldByAnother("b");
     const { invoke, given } = consumer({ ...options, waitMs: 60_000, reserveMs: 500 });
-    expect(await invoke(kinesis("a", "b", "c"), lambdaContext({ timeoutMs: 1_200 }))).toEqual(failures("1002"));
+    expect(await invoke(kinesis("a", "b", "c"), context(1_200))).toEqual(failures("1002"));
     expect(given()).toEqual([["a"]]);
   });
 
   it("the others of a queue's batch run, rather than using up their receives", async () => {
-    const { options, heldByAnother, types } = shop(table);
+    const { options, heldByAnother, types, context } = clockedShop();
     await heldByAnother("b");
     const { invoke, given } = consumer({ ...options, waitMs: 60_000, reserveMs: 500, concurrency: 1 });
-    expect(await invoke(queue("a", "b", "c"), lambdaContext({ timeoutMs: 1_200 }))).toEqual(failures("m2"));
+    expect(await invoke(queue("a", "b", "c"), context(1_200))).toEqual(failures("m2"));
     expect(given()).toEqual([["a", "c"]]);
     expect(types()).toEqual(["acquired", "held", "acquired", "finished", "finished"]);
   });
 
   it("the handler has its reserve", async () => {
-    const { options, heldByAnother } = shop(table);
+    const { options, heldByAnother, context } = clockedShop();
     await heldByAnother("b");
-    const context = lambdaContext({ timeoutMs: 1_200 });
+    const { getRemainingTimeInMillis, ...rest } = context(1_200);
     let leftMs = 0;
     const { invoke } = consumer({ ...options, waitMs: 60_000, reserveMs: 500 }, () => {
-      leftMs = context.getRemainingTimeInMillis();
+      leftMs = getRemainingTimeInMillis();
     });
-    await invoke(kinesis("a", "b"), context);
+    await invoke(kinesis("a", "b"), { ...rest, getRemainingTimeInMillis });
     expect(leftMs).toBeGreaterThanOrEqual(500);
+    expect(leftMs).toBeLessThan(1_200);
   });
 
   it("two deliveries that have what the other waits for: each does its own, rather than neither anything", async () => {
-    const { options, client } = shop(table);
+    const { options, client, context } = clockedShop();
     const both = Promise.withResolvers<void>();
     let acquired = 0;
     client.middlewareStack.add(
@@ -61,10 +77,9 @@ describe("waiting for one held record, up to the reserve as the documentation's 
     };
     const waiting = { ...options, concurrency: 1, waitMs: 60_000, reserveMs: 500 };
     const [one, other] = [consumer(waiting, handler), consumer(waiting, handler)];
-    const context = () => lambdaContext({ timeoutMs: 1_200 });
     const answers = await Promise.all([
-      one.invoke(queue("a", "b"), context()),
-      other.invoke(queue("b", "a"), context()),
+      one.invoke(queue("a", "b"), context(1_200)),
+      other.invoke(queue("b", "a"), context(1_200)),
     ]);
     expect([one.given(), other.given()]).toEqual([[["a"]], [["b"]]]);
     // Who looks a last time after the other has finished knows that it has.

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { LockClient, LockOptionsError, LockTimeoutError, withLock } from "../../src/index.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
-import { lambdaContext } from "../support/lambda.ts";
+import { clockedContext, lambdaContext } from "../support/lambda.ts";
 import { aProcess, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -61,36 +61,28 @@ describe("throttling and faults while acquiring", () => {
 });
 
 describe("a handler that waits for its key", () => {
-  it("waits at most until 500 ms before the invocation ends, whatever waitMs says", async () => {
+  /** A process whose time passes as fast as it waits, and a key that another one holds for longer. */
+  const waitingForHeldKey = async () => {
     const key = freshKey();
-    await realTime().locks.acquire(key);
-    const { client } = realTime();
-    const handler = withLock(() => "ran", {
-      key: () => key,
-      namespace: false,
-      client,
-      tableName: table.tableName,
-      waitMs: 60_000,
-    });
-    const context = lambdaContext({ timeoutMs: 900 });
+    const holder = await aProcess(table.tableName).locks.acquire(key, { leaseMs: 60_000 });
+    const { locks, clock, state } = aProcess(table.tableName);
+    return { key, holder, clock, state, options: { key: () => key, namespace: false as const, locks } };
+  };
+
+  it("waits until 500 ms before the invocation ends, whatever waitMs says", async () => {
+    const { clock, options } = await waitingForHeldKey();
+    const handler = withLock(() => "ran", { ...options, waitMs: 60_000 });
+    const context = clockedContext(clock, 900);
     await expect(handler({}, context)).rejects.toBeInstanceOf(LockTimeoutError);
-    expect(context.getRemainingTimeInMillis()).toBeGreaterThan(300);
-    expect(context.getRemainingTimeInMillis()).toBeLessThan(600);
+    expect(context.getRemainingTimeInMillis()).toBeCloseTo(500, 0);
   });
 
   it.each([
-    { timeoutMs: 900, waited: /^The key did not become free within (3|4)\d\d ms: / },
+    { timeoutMs: 900, waited: /^The key did not become free within 400 ms: / },
     { timeoutMs: 400, waited: /^The key did not become free within 0 ms: / },
   ])("says that the end of the invocation cut the wait short: $timeoutMs ms", async ({ timeoutMs, waited }) => {
-    const key = freshKey();
-    await realTime().locks.acquire(key);
-    const options = {
-      key: () => key,
-      namespace: false as const,
-      client: realTime().client,
-      tableName: table.tableName,
-    };
-    const waiting = withLock(() => "ran", { ...options, waitMs: 60_000 })({}, lambdaContext({ timeoutMs }));
+    const { key, clock, options } = await waitingForHeldKey();
+    const waiting = withLock(() => "ran", { ...options, waitMs: 60_000 })({}, clockedContext(clock, timeoutMs));
     const error = await waiting.catch((e: unknown) => e);
     expect(error).toBeInstanceOf(LockTimeoutError);
     const message = expect.stringMatching(waited);
@@ -100,35 +92,25 @@ describe("a handler that waits for its key", () => {
 
   it("with no time left to wait, a finished key is answered, and a free one taken", async () => {
     const key = freshKey();
-    const options = {
-      key: () => key,
-      namespace: false as const,
-      client: realTime().client,
-      tableName: table.tableName,
-    };
-    const handler = withLock(() => "ran", { ...options, waitMs: 60_000 });
-    expect(await handler({}, lambdaContext({ timeoutMs: 400 }))).toBe("ran");
-    expect(await handler({}, lambdaContext({ timeoutMs: 400 }))).toBe("ran");
+    const { locks, clock } = aProcess(table.tableName);
+    const handler = withLock(() => "ran", { key: () => key, namespace: false, locks, waitMs: 60_000 });
+    expect(await handler({}, clockedContext(clock, 400))).toBe("ran");
+    expect(await handler({}, clockedContext(clock, 400))).toBe("ran");
   });
 
   it("has, after the wait, a lease to the end of the invocation and not beyond", async () => {
-    const key = freshKey();
-    const holder = await realTime().locks.acquire(key);
-    const { client } = realTime();
-    const context = lambdaContext({ timeoutMs: 5_000 });
-    const end = Date.now() + context.getRemainingTimeInMillis();
-    const handler = withLock((_event, { lock }) => lock.expiresAt, {
-      key: () => key,
-      namespace: false,
-      client,
-      tableName: table.tableName,
-      waitMs: 4_000,
-    });
-    const expiresAt = handler({}, context);
-    await turn(200);
-    await holder.release();
-    expect(await expiresAt).toBeLessThanOrEqual(end + 5);
-    expect(await expiresAt).toBeGreaterThan(end - 100);
+    const { holder, clock, state, options } = await waitingForHeldKey();
+    const context = clockedContext(clock, 5_000);
+    const end = clock.now() + 5_000;
+    state.wire = async ({ name, send }) => {
+      if (name === "GetItem" && clock.now() > end - 3_000) await holder.release();
+      return send();
+    };
+    const handler = withLock((_event, { lock: { expiresAt } }) => ({ expiresAt }), { ...options, waitMs: 4_000 });
+    const { expiresAt } = await handler({}, context);
+    expect(expiresAt).toBeLessThanOrEqual(end);
+    expect(expiresAt).toBeGreaterThan(end - 1); // a lease is whole milliseconds
+    expect(clock.now()).toBeGreaterThan(end - 3_000);
   });
 
   it("is answered by duplicateResponse when it waited in vain, and by the response of a run that finished meanwhile", async () => {

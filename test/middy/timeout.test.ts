@@ -7,6 +7,7 @@ import {
   type DynamoLockOptions,
   dynamoLock,
   type Lock,
+  type LockEvent,
   LockHeldError,
   LockLostError,
   withLock,
@@ -46,6 +47,30 @@ const invocation = () => {
     left(ms: number) {
       remainingMs = ms;
     },
+  };
+};
+
+/**
+ * A context with a real deadline that is only set once the key is taken: how long that takes is up to the machine. Before,
+ * there is time enough.
+ */
+const deadlineOnceTaken = (timeoutMs: number) => {
+  let deadline: number | undefined;
+  const begin = () => {
+    deadline ??= Date.now() + timeoutMs;
+  };
+  const getRemainingTimeInMillis = () => (deadline === undefined ? 10_000 : deadline - Date.now());
+  return {
+    context: lambdaContext({ getRemainingTimeInMillis }),
+    begin,
+    /** Begins with the event that tells of the lock, which comes before anything looks at the deadline again. */
+    beginning: <T extends ReturnType<typeof reportDay>["options"]>(options: T): T => ({
+      ...options,
+      onEvent: (event: LockEvent) => {
+        begin();
+        options.onEvent(event);
+      },
+    }),
   };
 };
 
@@ -189,14 +214,11 @@ describe.each(versions)("$name", ({ middy }) => {
     const work = deferred<string>();
     const plugin = { timeoutEarlyInMillis: 5, timeoutEarlyResponse: () => "timed out" };
     const days = Array.from({ length: 60 }, () => reportDay(table));
-    const outcomes = days.map((day, index) =>
-      chain(
-        middy,
-        [dynamoLock(day.options)],
-        () => work.promise,
-        plugin,
-      )(day.event, lambdaContext({ timeoutMs: 500 + index * 1.7 })),
-    );
+    const outcomes = days.map((day, index) => {
+      const { context, beginning } = deadlineOnceTaken(50 + index * 1.7);
+      const invoke = chain(middy, [dynamoLock(beginning(day.options))], () => work.promise, plugin);
+      return invoke(day.event, context);
+    });
     expect(await Promise.all(outcomes)).toEqual(days.map(() => "timed out"));
     work.resolve("report");
     expect(days.map((day) => day.types())).toEqual(days.map(() => ["acquired", "kept"]));
@@ -207,13 +229,15 @@ describe.each(versions)("$name", ({ middy }) => {
     const day = reportDay(table);
     const work = deferred<string>();
     let setBackMs = 0;
-    const deadline = Date.now() + 400;
-    const context = lambdaContext({ getRemainingTimeInMillis: () => deadline - Date.now() + setBackMs });
+    const { context, beginning } = deadlineOnceTaken(100);
+    const { getRemainingTimeInMillis } = context;
+    context.getRemainingTimeInMillis = () => getRemainingTimeInMillis() + setBackMs;
     const timeoutEarlyResponse = () => {
       setBackMs = 1_000; // as NTP may do at any time after Middy started its timer
       return "timed out";
     };
-    const invoke = chain(middy, [dynamoLock(day.options)], () => work.promise, { timeoutEarlyResponse });
+    const options = beginning(day.options);
+    const invoke = chain(middy, [dynamoLock(options)], () => work.promise, { timeoutEarlyResponse });
     expect(await invoke(day.event, context)).toBe("timed out");
     expect(await day.item()).toMatchObject({ status: { S: "IN_PROGRESS" } });
     expect(day.types()).toEqual(["acquired", "kept"]);
@@ -314,13 +338,15 @@ describe.each(versions)("$name within withLock and withLockBatch", ({ middy }) =
     const day = reportDay(table);
     const gate = deferred();
     let lock: Lock | undefined;
-    const inner = chain(middy, [], async (_event, context) => {
-      lock = context.lock;
+    const { context, begin } = deadlineOnceTaken(50);
+    const inner = chain(middy, [], async (_event, handlerContext) => {
+      begin();
+      lock = handlerContext.lock;
       await gate.promise;
       return "late";
     });
     const invoke = invoker(withLock(inner as never, day.options));
-    await expect(invoke(day.event, lambdaContext({ timeoutMs: 100 }))).rejects.toMatchObject({ name: "TimeoutError" });
+    await expect(invoke(day.event, context)).rejects.toMatchObject({ name: "TimeoutError" });
     expect(await day.item()).toMatchObject(inProgress(lock));
     expect([lock?.signal.aborted, day.types()]).toEqual([true, ["acquired", "kept"]]);
     gate.resolve();
@@ -329,9 +355,12 @@ describe.each(versions)("$name within withLock and withLockBatch", ({ middy }) =
   it("so do those of a batch", async () => {
     const { options, statuses } = shop(table);
     const gate = deferred();
-    const inner = chain(middy, [], async () => gate.promise);
+    const { context, begin } = deadlineOnceTaken(50);
+    const inner = chain(middy, [], async () => {
+      begin();
+      await gate.promise;
+    });
     const handler = withLockBatch(inner as never, { ...options, reserveMs: 0 });
-    const context = lambdaContext({ timeoutMs: 400 });
     await expect(handler(queue("a", "b"), context)).rejects.toMatchObject({ name: "TimeoutError" });
     expect(await statuses("a", "b")).toEqual(["IN_PROGRESS", "IN_PROGRESS"]);
     gate.resolve();

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "aws-lambda";
+import type { Clock } from "../../src/index.ts";
 
 /** A Lambda context with a real deadline. */
 export const lambdaContext = (overrides: Partial<Context> & { timeoutMs?: number } = {}): Context => {
@@ -20,4 +21,10 @@ export const lambdaContext = (overrides: Partial<Context> & { timeoutMs?: number
     succeed: () => {},
     ...rest,
   };
+};
+
+/** A Lambda context whose time passes with a clock that the test moves. */
+export const clockedContext = (clock: Clock, timeoutMs: number): Context => {
+  const deadline = clock.now() + timeoutMs;
+  return lambdaContext({ getRemainingTimeInMillis: () => deadline - clock.now() });
 };
