@@ -194,7 +194,7 @@ describe("a superseded holder changes nothing", () => {
     const key = freshKey();
     const lock = await locks.acquire(key);
     await table.client.send(new DeleteItemCommand({ TableName: table.tableName, Key: { lock_id: { S: key } } }));
-    await expect(lock.finish({ result: 1 })).rejects.toEqual(lostBecause("expired"));
+    await expect(lock.finish({ result: 1 })).rejects.toEqual(lostBecause("deleted"));
     expect(await table.item(key)).toBeUndefined();
   });
 });
