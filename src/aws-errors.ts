@@ -73,9 +73,9 @@ export const rememberDoubt = (error: unknown): void => {
   afterDoubt.add(Object(error));
 };
 
-/** Whether the request of one of our errors may have applied. */
+/** Whether the request of one of our errors may have applied: also one that was refused for good after a reply was lost. */
 export const isInDoubt = (error: unknown): boolean =>
-  error instanceof LockError && error.code === "LOCK_REQUEST" && mayHaveApplied(error.cause);
+  error instanceof LockError && error.cause !== undefined && mayHaveApplied(error.cause);
 
 /** Whether an error is DynamoDB's own word that it did not apply the request, rather than a reply that is missing. */
 export const isRefusal = (error: unknown): boolean => {
