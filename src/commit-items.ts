@@ -152,8 +152,8 @@ const describe = (value: unknown): string => {
   if (value === "") return '""';
   if (value === undefined || value === null) return String(value);
   if (Array.isArray(value)) return "an array";
-  if (!isMap(value)) return typeof value === "object" ? `a ${value.constructor?.name}` : `a ${typeof value}`;
+  if (!isMap(value)) return typeof value === "object" ? String(value.constructor?.name) : `a ${typeof value}`;
   const [[type = "", content] = [], ...more] = definedEntries(value);
-  if (type === "") return "an empty object";
+  if (type === "") return Object.keys(value).length === 0 ? "an empty object" : "an object of undefined";
   return more.length === 0 && Object.hasOwn(TYPES, type) ? `{ ${type}: ${describe(content)} }` : "an object";
 };
