@@ -1,4 +1,7 @@
-/** What `commit` takes. The AWS SDK drops what it doesn't know and writes `{ S: 5 }` as an empty text: no error would tell. */
+/**
+ * Checks the items of a commit, because the AWS SDK does not: it drops what it doesn't know, and writes `{ S: 5 }` as an empty
+ * text, without an error.
+ */
 import { isDeepStrictEqual, types } from "node:util";
 import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { LockOptionsError } from "./errors.ts";
@@ -6,7 +9,7 @@ import { LockOptionsError } from "./errors.ts";
 type Members = Readonly<Record<string, unknown>>;
 type Test = (value: unknown) => boolean;
 
-/** What each action must have. */
+/** The members that each action must have. */
 const ACTIONS: Readonly<Record<string, readonly string[]>> = {
   Put: ["TableName", "Item"],
   Update: ["TableName", "Key", "UpdateExpression"],
@@ -27,7 +30,7 @@ const listOf =
   (value) =>
     Array.isArray(value) && Array.from(value).every(test); // unlike the array itself, visits holes
 
-/** In the form of `@aws-sdk/client-dynamodb`. */
+/** Whether a value has the form of `@aws-sdk/client-dynamodb`. */
 const isAttributeValue: Test = (value) => {
   if (!isMap(value)) return false;
   const [[type = "", content] = [], ...more] = definedEntries(value);
@@ -84,7 +87,7 @@ export const checkedItems = (
   });
 };
 
-/** What can't be copied, and deserves to be called by its name. */
+/** Says what to do with two things that are easily taken for an item. */
 const findMisfit = (item: unknown): string | undefined => {
   const { then, middlewareStack } = Object(item) as Members;
   if (typeof then === "function") return "is a Promise: await it";
@@ -144,10 +147,10 @@ const checkMember = (path: string, member: string, value: unknown): void => {
   }
 };
 
-/** Of a name, or of an ARN. */
+/** The name of a table, also where it is given by its ARN. */
 const tableOf = (name: unknown): string => String(name).replace(/^.*\//, "");
 
-/** What a value is: its content may be nobody's business. */
+/** Tells the kind of a value, because errors are logged and its content may be secret. */
 const describe = (value: unknown): string => {
   if (value === "") return '""';
   if (value === undefined || value === null) return String(value);

@@ -44,8 +44,8 @@ export class Lease {
   }
 
   /**
-   * What to ask for, so that `ms` are left from now, or what is left anyway if that is more: its holder may rely on it, so those
-   * who watch must. A heartbeat asks for the longest lease so far.
+   * The lease to ask for, so that `ms` are left from now, or what is left anyway if that is more: its holder may rely on it, so
+   * those who watch must. A heartbeat asks for the longest lease so far.
    *
    * Each end is later than every one before, also when the wall clock stands still or was set back. So watchers see each
    * renewal, no state that they have seen comes again, and a request that arrives late can't undo a newer one.

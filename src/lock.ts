@@ -379,7 +379,7 @@ export class Lock implements AsyncDisposable {
     if (failure) throw failure.error;
   }
 
-  /** What JSON and logs show of it: not the token, which proves ownership, and no data. */
+  /** The form in which JSON and logs show the lock: without the token, which proves ownership, and without data. */
   toJSON() {
     const { keys, owner, fencingToken, acquiredAt, expiresAt, status } = this;
     return { keys, owner, fencingToken, acquiredAt, expiresAt, status };

@@ -78,7 +78,7 @@ export type HoldReply =
       readonly retried: boolean;
     };
 
-/** What a renewal asks for. `expiresAt`: epoch ms. */
+/** A lease as a renewal asks for it. `expiresAt`: epoch ms. */
 export interface Prolonged {
   readonly leaseMs: number;
   readonly expiresAt: number;

@@ -28,11 +28,11 @@ const hanging = () =>
       "to its lease. Await it, and give the client's requestHandler a requestTimeout",
   );
 
-/** What became of the calls that were not awaited. */
+/** The outcome of calls that were not awaited. */
 export interface Unawaited {
   /** Some of them still hang. */
   readonly hangs: boolean;
-  /** Of a call that must not fail unheard: the first. */
+  /** The first failure of a call that must not fail unheard. */
   readonly failure: { readonly error: unknown } | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** What a commit is given is written as it stands there, or refused before anything is sent. */
+/** A commit writes what it is given as it stands there, or refuses it before anything is sent. */
 import {
   PutItemCommand,
   type TransactWriteItem,
@@ -339,8 +339,11 @@ describe("what is well formed", () => {
   it("is what marshall makes of a document, of an instance of a class, and without a prototype", async () => {
     const { locks } = aProcess(table.tableName);
     class Order {
-      constructor(readonly lock_id: string) {}
       readonly total = 5;
+      readonly lock_id: string;
+      constructor(id: string) {
+        this.lock_id = id;
+      }
     }
     for (const make of [
       (key: string) => marshall({ lock_id: key, total: 5 }),

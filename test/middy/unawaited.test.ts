@@ -38,7 +38,10 @@ const toArchive = (date: string): TransactWriteItem => ({
 });
 
 /** Holds the client's requests after the acquisition back until they are let go. `fails`: they don't arrive then. */
-const holdBack = (client: DynamoDBClient, { fails = false, first = 2, last = first } = {}) => {
+const holdBack = (
+  client: DynamoDBClient,
+  { fails = false, first = 2, last = first }: { fails?: boolean; first?: number; last?: number } = {},
+) => {
   const gate = deferred();
   let count = 0;
   client.middlewareStack.add(
