@@ -274,8 +274,8 @@ class Attempts {
   async #alive(acquisition: Acquisition, leaseMs: number): Promise<Acquisition> {
     const { clock, store } = this.#context;
     const { keys, token } = this.#wanted;
-    const isOver = ({ expiresAt, startedAt, acquiredAt }: Acquisition) =>
-      expiresAt <= clock.now() || startedAt + (expiresAt - acquiredAt) <= clock.monotonic();
+    const isOver = (held: Acquisition) =>
+      held.expiresAt <= clock.now() || held.startedAt + held.leaseMs <= clock.monotonic();
     if (!isOver(acquisition)) return acquisition;
     const hold = { token, slot: acquisition.slot };
     if (acquisition.slot !== undefined) {
@@ -284,8 +284,10 @@ class Attempts {
     }
     const startedAt = clock.monotonic();
     const acquiredAt = clock.now();
-    const renewed = { ...acquisition, startedAt, acquiredAt, expiresAt: acquiredAt + leaseMs };
-    const reply = await store.renew(keys, hold, { ms: leaseMs, expiresAt: renewed.expiresAt }, [acquisition.expiresAt]);
+    // Another end than before, also when the wall clock stands still: who watches must see the renewal.
+    const expiresAt = Math.max(acquiredAt + leaseMs, acquisition.expiresAt + 1);
+    const renewed = { ...acquisition, startedAt, acquiredAt, leaseMs, expiresAt };
+    const reply = await store.renew(keys, hold, renewed);
     if (reply.done && !isOver(renewed)) return renewed;
     await store.settle(keys, hold, { status: "RELEASED" });
     throw new LockLostError(keys[0], reply.done ? "expired" : reply.reason);

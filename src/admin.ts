@@ -18,7 +18,7 @@ import type { LockInternals } from "./internals.ts";
 import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "./key.ts";
 import { isLockClient, type LockClient } from "./lock-client.ts";
 import { readMany } from "./read-many.ts";
-import { holdingsOf, isOver, type LockRecord, type LockStatus } from "./record.ts";
+import { holdingsOf, isOver, type LockRecord, type LockStatus, withoutTokens } from "./record.ts";
 
 export interface ListLocksFilter {
   readonly status?: LockStatus | undefined;
@@ -211,7 +211,7 @@ async function* scan(
   let startKey: Awaited<ReturnType<typeof store.scan>>["next"];
   do {
     const page = await store.scan(filter, { startKey, limit: pageSize, consistent: consistentRead });
-    yield* page.records.filter(matches);
+    yield* page.records.filter(matches).map(withoutTokens);
     startKey = page.next;
   } while (startKey);
 }
@@ -233,7 +233,7 @@ const breakLock = async (
       const { key, owner, token, fencingToken, status, expiresAt, acquiredAt } = record;
       const elapsedMs = clock.now() - acquiredAt;
       report({ type: "force-released", key, owner, token, fencingToken, elapsedMs, status, expiresAt });
-      return record;
+      return withoutTokens(record);
     }
     if (attempt === MAX_ATTEMPTS) {
       throw new LockError(

@@ -6,7 +6,7 @@ import type { Acquired, Store } from "./store.ts";
 export const alwaysFree = (clock: Clock, sender: Store): Store => {
   const acquire = async ({ leaseMs }: Claim): Promise<Acquired> => {
     const now = clock.now();
-    return { acquired: true, fencingToken: now, acquiredAt: now, expiresAt: now + leaseMs };
+    return { acquired: true, fencingToken: now, acquiredAt: now, leaseMs, expiresAt: now + leaseMs };
   };
   return {
     acquire,

@@ -14,7 +14,7 @@ export const isNamed = (
   error instanceof Error && error.name === name;
 
 /** The SDK notes in its errors how often it sent the request. */
-export const wasRetried = (error: unknown): boolean =>
+const wasRetried = (error: unknown): boolean =>
   ((Object(error) as { $metadata?: { attempts?: number } }).$metadata?.attempts ?? 1) > 1;
 
 /** Whether a transaction of somebody else was in the way. */
@@ -62,16 +62,29 @@ export const isPassing = (cause: unknown): boolean => {
 /** Whether the same request may succeed a moment later. */
 export const isTransient = (error: unknown): boolean => isUnknown(error) || isPassing(causeOf(error));
 
-/** Whether the request of one of our errors may have applied: the last attempt of the SDK, or one before it. */
+/** Errors of a request that was sent anew after an attempt of which nobody knows whether it applied. */
+const afterDoubt = new WeakSet<object>();
+
+/** Whether a request that failed so may have applied: the last attempt, or one before it. */
+export const mayHaveApplied = (error: unknown): boolean =>
+  afterDoubt.has(Object(error)) || !isRefusal(error) || wasRetried(error);
+
+export const rememberDoubt = (error: unknown): void => {
+  afterDoubt.add(Object(error));
+};
+
+/** Whether the request of one of our errors may have applied: also one that was refused for good after a reply was lost. */
 export const isInDoubt = (error: unknown): boolean =>
-  error instanceof LockError && error.code === "LOCK_REQUEST" && (!isRefusal(error.cause) || wasRetried(error.cause));
+  error instanceof LockError && error.cause !== undefined && mayHaveApplied(error.cause);
 
 /** Whether an error is DynamoDB's own word that it did not apply the request, rather than a reply that is missing. */
 export const isRefusal = (error: unknown): boolean => {
   const { $metadata } = Object(error) as { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode ?? 0;
   if (isNamed(error, "TransactionInProgressException")) return false; // an attempt before this one is on its way
-  return (status >= 400 && status < 500) || isNamed(error, "TransactionCanceledException") || isPassing(error);
+  const isCondition =
+    isNamed(error, "ConditionalCheckFailedException") || isNamed(error, "TransactionCanceledException");
+  return (status >= 400 && status < 500) || isCondition || isPassing(error);
 };
 
 /** One of our errors, which says what to do about it. */

@@ -15,7 +15,7 @@ import { checkOptions } from "./check.ts";
 import { contextOfRun, tokensIn } from "./context.ts";
 import { LockBatchError, LockLostError } from "./errors.ts";
 import type { KeptReason } from "./events.ts";
-import { describeExecution, timeUntil } from "./execution.ts";
+import { describeExecution, patienceOf, timeUntil } from "./execution.ts";
 import type { Lock } from "./lock.ts";
 import { checkCommon, locksOf } from "./locks-of.ts";
 import { inParallel } from "./parallel.ts";
@@ -82,17 +82,19 @@ export class BatchRun {
    */
   async settle(response: unknown, event?: unknown): Promise<BatchResponse> {
     const identifiers = this.#given.map((index) => this.#identifierOf(index));
+    const unawaited = await this.#awaitCalls();
     let failures: Failures;
     try {
       failures = failuresOf(response, identifiers, this.#orderIn(event));
     } catch (error) {
-      await this.fail();
+      await this.#settleEach([], unawaited.hanging);
       throw error;
     }
-    const outcomes = this.#conclude((index) => failures.has(this.#identifierOf(index)));
-    await this.#settleEach(outcomes);
+    const { failed, hanging } = unawaited;
+    const outcomes = this.#conclude((index) => failed.has(index) || failures.has(this.#identifierOf(index)));
+    await this.#settleEach(outcomes, hanging);
     this.#reportFollowers(outcomes);
-    return this.#response(outcomes, (index) => failures.get(this.#identifierOf(index)));
+    return this.#response(outcomes, (index) => failed.get(index) ?? failures.get(this.#identifierOf(index)));
   }
 
   get tokens(): string[] {
@@ -101,7 +103,23 @@ export class BatchRun {
 
   /** The handler failed, and says nothing of single records. */
   async fail(): Promise<void> {
-    await this.#settleEach([]);
+    const { hanging } = await this.#awaitCalls();
+    await this.#settleEach([], hanging);
+  }
+
+  /** Waits for what the handler has begun on its locks and not awaited. A record whose commit fails, or hangs, has failed. */
+  async #awaitCalls(): Promise<{ failed: Map<number, unknown>; hanging: Set<Lock> }> {
+    const failed = new Map<number, unknown>();
+    const hanging = new Set<Lock>();
+    const ms = patienceOf(this.#request.execution);
+    const wait = async (index: number) => {
+      const lock = this.#acquired.locks[index];
+      const unawaited = await lock?.unawaited(ms);
+      if (lock && unawaited?.hangs) hanging.add(lock);
+      if (unawaited?.failure) failed.set(index, unawaited.failure.error);
+    };
+    await Promise.all(this.#given.map(wait));
+    return { failed, hanging };
   }
 
   /** The handler may go on, but not under these locks. What it has not finished itself comes back. */
@@ -160,7 +178,7 @@ export class BatchRun {
    * ahead of an earlier record about the same thing, which would run again after it. Nor is anything behind a finish of which nobody
    * knows whether it applied. What a lock can't do it reports, and the response tells what the handler did.
    */
-  async #settleEach(outcomes: readonly Outcome[]): Promise<void> {
+  async #settleEach(outcomes: readonly Outcome[], hanging: ReadonlySet<Lock>): Promise<void> {
     const { options, batch, execution, locks } = this.#request;
     const { concurrency = DEFAULT_CONCURRENCY } = options;
     const lanes = Map.groupBy(this.#given, (index) => batch.items[index]?.lane ?? index);
@@ -173,6 +191,10 @@ export class BatchRun {
         const lock = this.#acquired.locks[index];
         const isFinish = outcomes[index] === "finish";
         if (!lock || (isBroken && isFinish)) continue;
+        if (hanging.has(lock)) {
+          isBroken = true; // nobody knows what becomes of it
+          continue;
+        }
         if (isOver || patience.isOver) return;
         await (isFinish ? lock.finish() : lock.release()).then(
           () => patience.answered(),

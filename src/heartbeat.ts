@@ -82,7 +82,7 @@ export class LeaseWatch {
     return true;
   }
 
-  /** In `afterMs`, or earlier if the lease ends soon: a renewal was slow, or it was shortened by hand. */
+  /** In `afterMs`, or earlier if the lease ends soon, because a renewal was slow. */
   #scheduleHeartbeat(afterMs: number): void {
     this.#cancelHeartbeat();
     if (this.#options.heartbeatMs === 0 || this.#stopped) return;

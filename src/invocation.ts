@@ -3,7 +3,7 @@ import { checkOptions, oneOf, show } from "./check.ts";
 import { contextOfRun, tokensIn } from "./context.ts";
 import { LockError, LockLostError, LockOptionsError, LockTimeoutError } from "./errors.ts";
 import { print } from "./events.ts";
-import { describeExecution, type Execution, leaseOf, ownerOf, waitOf } from "./execution.ts";
+import { describeExecution, type Execution, leaseOf, ownerOf, patienceOf, waitOf } from "./execution.ts";
 import { toFingerprint } from "./fingerprint.ts";
 import {
   type DuplicateResponse,
@@ -17,7 +17,7 @@ import { Lock } from "./lock.ts";
 import type { AttemptOptions, LockClient } from "./lock-client.ts";
 import { checkCommon, locksOf } from "./locks-of.ts";
 import { hasRejected, type PartialBatch, partialBatchOf, refuseBatch, reportsFailures } from "./partial-batch.ts";
-import type { LockRecord } from "./record.ts";
+import { type LockRecord, withoutTokens } from "./record.ts";
 import { Refused } from "./refused.ts";
 import { fromStorable, toStorable } from "./result.ts";
 
@@ -32,9 +32,12 @@ export type Begun =
  */
 export interface Guard<TEvent> {
   begin(request: LockRequest<TEvent>): Promise<Begun>;
-  /** Gives the response as a repeat gets it, where it is stored for repeats. */
-  succeed(lock: Lock | undefined, response: unknown): Promise<unknown>;
-  fail(lock: Lock, error: unknown): Promise<void>;
+  /**
+   * Gives the response as a repeat gets it, where it is stored for repeats. Throws the failure of a commit that the handler has not
+   * awaited: the key is settled as after any failure then.
+   */
+  succeed(lock: Lock | undefined, response: unknown, context: object): Promise<unknown>;
+  fail(lock: Lock, error: unknown, context: object): Promise<void>;
 }
 
 export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<TEvent>): Guard<TEvent> => {
@@ -44,6 +47,13 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
   const duplicates = { ...options, duplicateResponse: toCopy(caller, options.duplicateResponse) };
   const { onSuccess = "finish", storeResponse = true } = options;
   const ofBatches = new WeakSet<Lock>();
+
+  const settleFailed = async (lock: Lock, error: unknown): Promise<void> => {
+    const action = await decide(options, error);
+    if (action === "keep") return lock.abandon("on-error");
+    const settled = action === "finish" ? lock.finish({ error }) : lock.release();
+    await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
+  };
 
   return {
     async begin(request) {
@@ -77,9 +87,14 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       return begun(attempt, context);
     },
 
-    async succeed(lock, response) {
+    async succeed(lock, response, context) {
       const isStored = onSuccess === "finish" && storeResponse;
       if (!lock) return isStored ? toReplay(response) : response;
+      const { hangs, failure } = await lock.unawaited(patienceOf(describeExecution(context)));
+      if (hangs) leave(lock);
+      else if (failure) await settleFailed(lock, failure.error);
+      if (failure) throw failure.error;
+      if (hangs) return response;
       // Before it is sent, a middleware outside may make a report of what Promise.allSettled gave.
       const isFailure = reportsFailures(response) || (ofBatches.has(lock) && hasRejected(response));
       if (isStored && !isFailure) return lock.finishWith(response);
@@ -88,11 +103,10 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       return response;
     },
 
-    async fail(lock, error) {
-      const action = await decide(options, error);
-      if (action === "keep") return lock.abandon("on-error");
-      const settled = action === "finish" ? lock.finish({ error }) : lock.release();
-      await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
+    async fail(lock, error, context) {
+      const { hangs } = await lock.unawaited(patienceOf(describeExecution(context)));
+      if (hangs) leave(lock);
+      else await settleFailed(lock, error);
     },
   };
 };
@@ -229,7 +243,7 @@ const answer = async <TEvent>(
   }
   const response =
     typeof duplicateResponse === "function"
-      ? await (duplicateResponse as DuplicateResponse<TEvent>)(await locks.withResult(record), request)
+      ? await (duplicateResponse as DuplicateResponse<TEvent>)(withoutTokens(await locks.withResult(record)), request)
       : structuredClone(duplicateResponse);
   // What another run holds may still fail: its records must not be acknowledged.
   if (finished || !partialBatchOf(request.event) || reportsFailures(response)) return response;
@@ -298,6 +312,9 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
 
 /** What is left of the invocation for the handler, after waiting. */
 const WAIT_RESERVE_MS = 500;
+
+/** A call on the lock hangs while the invocation ends, and nothing can be written behind it. */
+const leave = (lock: Lock): void => lock.abandon("unsettled", new LockLostError(lock.key, "unreachable"));
 
 const acquisitionOf = (options: DynamoLockOptions, execution: Execution): AttemptOptions => {
   const { leaseMs, expiry, permits, onLost } = options;

@@ -1,32 +1,31 @@
 import type { Clock } from "./clock.ts";
 
-/** A lease that is to be, from before the write that asks for it. */
-export interface Renewal {
-  readonly ms: number;
+/** A lease, from before the write that begins or prolongs it. */
+export interface LeaseTerm {
+  readonly leaseMs: number;
   /** Monotonic. */
   readonly since: number;
   /** Epoch ms. */
   readonly expiresAt: number;
-  /** Than the lease that it is to replace. */
-  readonly isShorter: boolean;
-  /** First and last end that the record may have: they differ after a renewal whose fate is unknown. */
-  readonly knownEnds: readonly number[];
 }
 
 /** The lease as its holder counts it: from before the write that began or prolonged it, on both clocks. */
 export class Lease {
   readonly #clock: Clock;
-  #current: Pick<Renewal, "ms" | "since" | "expiresAt">;
-  #ends: readonly number[];
+  #current: LeaseTerm;
+  /** The last end that was asked for, whether or not it was written. */
+  #lastEnd: number;
+  #longestMs: number;
 
-  constructor(clock: Clock, current: Pick<Renewal, "ms" | "since" | "expiresAt">) {
+  constructor(clock: Clock, first: LeaseTerm) {
     this.#clock = clock;
-    this.#current = current;
-    this.#ends = [current.expiresAt];
+    this.#current = first;
+    this.#lastEnd = first.expiresAt;
+    this.#longestMs = first.leaseMs;
   }
 
-  get ms(): number {
-    return this.#current.ms;
+  get leaseMs(): number {
+    return this.#current.leaseMs;
   }
 
   /** Epoch ms. */
@@ -36,33 +35,31 @@ export class Lease {
 
   /** By the wall or the monotonic clock, whichever is first: a freeze may stop either. Never negative. */
   get remainingMs(): number {
-    const { ms, since, expiresAt } = this.#current;
-    const left = Math.min(expiresAt - this.#clock.now(), ms - (this.#clock.monotonic() - since));
-    return Math.max(0, Math.floor(left));
+    return Math.max(0, Math.floor(this.#leftMs));
   }
 
-  /** What to ask for, so that `ms` are left from now. From here on the record may have either end. */
-  renewal(ms: number): Renewal {
+  get #leftMs(): number {
+    const { leaseMs, since, expiresAt } = this.#current;
+    return Math.min(expiresAt - this.#clock.now(), leaseMs - (this.#clock.monotonic() - since));
+  }
+
+  /**
+   * The lease to ask for, so that `ms` are left from now, or what is left anyway if that is more: its holder may rely on it, so
+   * those who watch must. A heartbeat asks for the longest lease so far.
+   *
+   * Each end is later than every one before, also when the wall clock stands still or was set back. So watchers see each
+   * renewal, no state that they have seen comes again, and a request that arrives late can't undo a newer one.
+   */
+  renewal(ms = this.#longestMs): LeaseTerm {
     const since = this.#clock.monotonic();
-    const isShorter = since + ms < this.#current.since + this.#current.ms;
-    const knownEnds = this.#ends;
-    // Another end than before, also when the wall clock stands still or was set back: watchers must see the renewal.
-    const later = isShorter ? [] : knownEnds.map((end) => end + 1);
-    const expiresAt = Math.max(this.#clock.now() + ms, ...later);
-    this.#ends = [Math.min(...knownEnds, expiresAt), Math.max(...knownEnds, expiresAt)];
-    const renewal = { ms, since, expiresAt, isShorter, knownEnds };
-    // A shorter lease holds for us from now on, whether or not we hear that it was written.
-    if (isShorter) this.#current = renewal;
-    return renewal;
+    const leaseMs = Math.max(ms, Math.ceil(this.#leftMs));
+    this.#lastEnd = Math.max(this.#clock.now() + leaseMs, this.#lastEnd + 1);
+    return { leaseMs, since, expiresAt: this.#lastEnd };
   }
 
-  /** It stands in the record. */
-  written({ expiresAt }: Renewal): void {
-    this.#ends = [expiresAt];
-  }
-
-  /** It counts. */
-  take(renewal: Renewal): void {
+  /** It stands in the record, and counts. */
+  take(renewal: LeaseTerm): void {
     this.#current = renewal;
+    this.#longestMs = Math.max(this.#longestMs, renewal.leaseMs);
   }
 }

@@ -30,7 +30,7 @@ import {
   tryAcquireChecks,
 } from "./options.ts";
 import { reportsFailures } from "./partial-batch.ts";
-import type { LockRecord } from "./record.ts";
+import { type LockRecord, withoutTokens } from "./record.ts";
 import { Refused } from "./refused.ts";
 import type { TableLayout } from "./requests.ts";
 import { encodeData, fromStorable, type Jsonified } from "./result.ts";
@@ -88,15 +88,16 @@ export class LockClient {
     forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
     checkMethods("LockClient", options);
     const clock = options.clock ?? systemClock;
+    const random = options.random ?? Math.random;
     this.#cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);
     this.#layout = layoutOf(options);
     this.#client = options.client ?? createClient(options.clientConfig);
     this.#host = {
-      store: store ?? new DynamoStore(this.#client, this.#layout, clock),
+      store: store ?? new DynamoStore(this.#client, this.#layout, clock, random),
       clock,
       report: createReporter(options),
-      random: options.random ?? Math.random,
+      random,
       settled: (lock) => {
         this.#held.delete(lock);
         heldHere.delete(lock.token);
@@ -150,7 +151,7 @@ export class LockClient {
     checkOptions("run", options, runChecks);
     const { timeoutMs, ...acquireOptions } = options;
     const lock = await this.acquire(key, acquireOptions);
-    const worked = (async () => work(lock))().finally(() => lock[Symbol.asyncDispose]());
+    const worked = workUnder(lock, work).finally(() => lock[Symbol.asyncDispose]());
     return timeoutMs === undefined ? worked : this.#limited(lock, worked, timeoutMs);
   }
 
@@ -204,7 +205,7 @@ export class LockClient {
     }
     let result: unknown;
     try {
-      result = await work(attempt);
+      result = await workUnder(attempt, work);
     } catch (error) {
       await attempt[Symbol.asyncDispose]();
       throw error;
@@ -226,7 +227,7 @@ export class LockClient {
    */
   async get(key: LockKey): Promise<LockRecord | undefined> {
     const record = await this.#read(key);
-    return record && this.withResult(record);
+    return record && withoutTokens(await this.withResult(record));
   }
 
   /**
@@ -367,7 +368,7 @@ export class LockClient {
     }
     if (record.resultKey && !record.result) {
       throw new LockTableError(
-        `The stored response of key ${JSON.stringify(record.key)}, item ${JSON.stringify(record.resultKey)}, is gone: something else deletes in this table`,
+        `The stored response of key ${JSON.stringify(record.key)} is gone from beside its record: something else deletes in this table`,
       );
     }
     const responseStored = record.result !== undefined;
@@ -413,7 +414,7 @@ export class LockClient {
     const generation = this.#cache?.generation(keys[0]);
     const { before, slot, left, ...lease } = acquisition;
     const stored = left?.data;
-    const leaseMs = lease.expiresAt - lease.acquiredAt;
+    const { leaseMs } = lease;
     const {
       heartbeatMs = this.#options.heartbeatMs ?? Math.ceil(leaseMs / 3),
       safeMs = Math.floor(leaseMs / 4),
@@ -429,7 +430,7 @@ export class LockClient {
         owner,
         token,
         slot,
-        previous: before?.status === "IN_PROGRESS" ? before : undefined,
+        previous: before?.status === "IN_PROGRESS" ? withoutTokens(before) : undefined,
         data: data === undefined ? stored : JSON.parse(data),
         dataIsUnreadable: data === undefined && left?.unreadable?.includes("data") === true,
         rememberMs: options.rememberMs ?? this.#options.rememberMs ?? DEFAULTS.rememberMs,
@@ -522,6 +523,20 @@ export const isLockClient = (value: unknown): value is LockClient => {
   } catch {
     return false;
   }
+};
+
+/** Runs the work, and waits for what it began on the lock and didn't await: a commit that fails is a failure of the work. */
+const workUnder = async <T>(lock: Lock, work: (lock: Lock) => Promise<T> | T): Promise<T> => {
+  let result: T;
+  try {
+    result = await work(lock);
+  } catch (error) {
+    await lock.unawaited();
+    throw error;
+  }
+  const { failure } = await lock.unawaited();
+  if (failure) throw failure.error;
+  return result;
 };
 
 /** The record as a reader would find it. */

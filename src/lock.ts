@@ -1,16 +1,17 @@
-import { isDeepStrictEqual } from "node:util";
+import { inspect, isDeepStrictEqual } from "node:util";
 import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { isInDoubt } from "./aws-errors.ts";
 import { checkOptions, milliseconds, show } from "./check.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, sendCommit } from "./commit.ts";
+import { checkedItems } from "./commit-items.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "./errors.ts";
 import { type AboutLock, callSafely, type KeptReason, type Reporter } from "./events.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import type { Keys } from "./key.ts";
 import { Lease } from "./lease.ts";
 import { companionKey, type LockRecord } from "./record.ts";
-import type { Hold, Settlement } from "./requests.ts";
+import { type Hold, MAX_SEMAPHORE_LEASE_MS, type Settlement } from "./requests.ts";
 import { encodeData, fromStorable, type StorableResult } from "./result.ts";
 import {
   type CommitOptions,
@@ -27,6 +28,7 @@ import {
   toFinish,
 } from "./settlement.ts";
 import type { HoldReply, Store } from "./store.ts";
+import { type Unawaited, UnderWay } from "./under-way.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 /**
@@ -38,6 +40,7 @@ export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "l
 /** @internal What a client knows of an acquisition that succeeded. */
 export interface Holding extends LeaseWatchOptions, Held {
   readonly slot: number | undefined;
+  readonly leaseMs: number;
   readonly expiresAt: number;
   /** Monotonic time from before the write was sent. */
   readonly startedAt: number;
@@ -81,8 +84,6 @@ export class Lock implements AsyncDisposable {
   readonly keys: Keys;
   /** Who took it, for people who read the table: in a Lambda the request id, unless the options say otherwise. Proves nothing. */
   readonly owner: string;
-  /** Random id of this acquisition: the proof of ownership that every later write carries. */
-  readonly token: string;
   /**
    * Strictly increasing per key: hand it to resources outside DynamoDB and let them refuse smaller ones
    * (https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html).
@@ -92,7 +93,7 @@ export class Lock implements AsyncDisposable {
   readonly acquiredAt: number;
   /**
    * The record that was taken over, if its owner never finished: look here whether its work was half done.
-   * Not known of several keys, nor if the reply to the acquisition was lost on the network.
+   * Not known of several keys, nor if the reply to the acquisition was lost on the network. Its token can be read, but is not shown.
    */
   readonly previous: LockRecord | undefined;
   readonly #host: LockHost;
@@ -102,6 +103,7 @@ export class Lock implements AsyncDisposable {
   readonly #watch: LeaseWatch;
   readonly #lease: Lease;
   readonly #writes = new WriteQueue(this.#abort.signal);
+  readonly #underWay = new UnderWay();
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
   #holds = 1;
@@ -109,7 +111,7 @@ export class Lock implements AsyncDisposable {
   #settling = 0;
   /** The first write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
   #unknown: { readonly operation: Operation; readonly held: boolean } | undefined;
-  /** That it is lost was told. */
+  /** Whether the loss has been reported. */
   #told = false;
   /** The commit that may have applied: it, and no other, may be sent again. */
   #commit: Commit<Ending> | undefined;
@@ -120,20 +122,19 @@ export class Lock implements AsyncDisposable {
   constructor(holding: Holding, host: LockHost) {
     this.keys = holding.keys;
     this.owner = holding.owner;
-    this.token = holding.token;
     this.fencingToken = holding.fencingToken;
     this.acquiredAt = holding.acquiredAt;
     this.previous = holding.previous;
     this.#host = host;
     this.#hold = { token: holding.token, slot: holding.slot };
     this.#holding = holding;
-    const { acquiredAt, expiresAt, startedAt, onExpiring } = holding;
-    this.#lease = new Lease(host.clock, { ms: expiresAt - acquiredAt, since: startedAt, expiresAt });
+    const { leaseMs, expiresAt, startedAt, onExpiring } = holding;
+    this.#lease = new Lease(host.clock, { leaseMs, since: startedAt, expiresAt });
     this.#watch = new LeaseWatch(
       {
         clock: host.clock,
         remainingMs: () => this.remainingMs,
-        renew: () => this.#renew(this.#lease.ms),
+        renew: () => this.#renew(),
         expire: (reason) => this.#lose(reason),
         expiring: onExpiring && (() => callSafely("onExpiring", () => onExpiring(this))),
       },
@@ -157,6 +158,14 @@ export class Lock implements AsyncDisposable {
       `The data that the holder before left with key ${JSON.stringify(this.key)} can't be read: it is not JSON, or a newer version of this package wrote it. ` +
         "It is kept until data is given to acquire, finish or release",
     );
+  }
+
+  /**
+   * Random id of this acquisition: the proof of ownership that every later write carries. It can be read, but is not shown where
+   * the lock is printed.
+   */
+  get token(): string {
+    return this.#hold.token;
   }
 
   /** End of the lease, epoch ms. */
@@ -189,7 +198,7 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Prolongs the lease to `ms` from now.
+   * Prolongs the lease to `ms` from now. Nothing shortens a lease: if more than `ms` are left, they stay.
    *
    * @example
    * const lock = await locks.acquire("import", { leaseMs: 10_000, heartbeatMs: false });
@@ -199,12 +208,14 @@ export class Lock implements AsyncDisposable {
    * }
    *
    * @throws LockLostError if the lease is over, or another run has taken the key over.
-   * @throws LockError if DynamoDB could not be reached: the lease is as it was, or shorter if it was to be shortened.
+   * @throws LockError if DynamoDB could not be reached: the lease is as it was.
    */
-  async extend(ms: number): Promise<void> {
-    const complaint = milliseconds(1)(ms);
-    if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${show(ms)}`);
-    await this.#renew(ms);
+  extend(ms: number): Promise<void> {
+    return this.#call(async () => {
+      const complaint = milliseconds(1, this.#hold.slot === undefined ? undefined : MAX_SEMAPHORE_LEASE_MS)(ms);
+      if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${show(ms)}`);
+      await this.#renew(ms);
+    });
   }
 
   /**
@@ -214,10 +225,12 @@ export class Lock implements AsyncDisposable {
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again.
    */
-  async finish(options: FinishOptions = {}): Promise<void> {
-    checkOptions("finish", options, finishChecks);
-    if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-    await this.#finish(toFinish(options, this.#holding.rememberMs));
+  finish(options: FinishOptions = {}): Promise<void> {
+    return this.#call(async () => {
+      checkOptions("finish", options, finishChecks);
+      if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
+      await this.#finish(toFinish(options, this.#holding.rememberMs));
+    });
   }
 
   /**
@@ -255,7 +268,8 @@ export class Lock implements AsyncDisposable {
    * other transactions are waited for within the lease.
    *
    * @param items Puts, updates, deletes and condition checks on tables of the same account and region, as
-   * `TransactWriteItems` takes them: at most 100 less the number of keys, at most 4 MB in all
+   * `TransactWriteItems` takes them, with values in the form of `@aws-sdk/client-dynamodb`: at most 100 less the number of keys,
+   * at most 4 MB in all
    * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
    *
    * @example
@@ -267,16 +281,17 @@ export class Lock implements AsyncDisposable {
    * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed: nothing was written, the
    * lock is still held, and `CancellationReasons` are in the order of your items, with those of the lock after them.
    * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: commit the same items again, or
-   * let it be: a release makes sure that it never will be. Other errors of DynamoDB come as they are; nothing was written.
-   * @throws LockOptionsError for a semaphore, and in a durable execution.
+   * let it be: a release makes sure that it never will be. Other errors of DynamoDB come as they are, with the item that they are
+   * about added to their message where it is known; nothing was written.
+   * @throws LockOptionsError for what is no item, or would not be written as it stands there, for a semaphore, and in a durable
+   * execution: nothing was sent.
    */
-  async commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
+  commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
+    return this.#call(() => this.#commitItems(items, options), { isVital: true });
+  }
+
+  async #commitItems(items: readonly TransactWriteItem[], options: CommitOptions): Promise<void> {
     checkOptions("commit", options, commitChecks);
-    const most = MAX_TRANSACTION_ITEMS - this.keys.length;
-    if (!Array.isArray(items) || items.length > most) {
-      const got = Array.isArray(items) ? items.length : typeof items;
-      throw new LockOptionsError(`commit: items must be an array of at most ${most} TransactWriteItems, got ${got}`);
-    }
     if (this.#hold.slot !== undefined) {
       throw new LockOptionsError(
         "commit: a semaphore is never finished: put condition() into a transaction of your own",
@@ -288,10 +303,11 @@ export class Lock implements AsyncDisposable {
       );
     }
     const request = toFinish(options, this.#holding.rememberMs);
-    const own = cloned(items);
-    const { clock, random } = this.#host;
+    const { clock, random, store } = this.#host;
+    const conditions = this.keys.map((key) => store.condition(key, this.#hold));
+    const own = checkedItems(items, conditions);
     const held = this.status === "held";
-    const deadline = clock.monotonic() + this.remainingMs - Math.min(MAX_RESERVE_MS, this.#lease.ms / 4);
+    const deadline = clock.monotonic() + this.remainingMs - Math.min(MAX_RESERVE_MS, this.#lease.leaseMs / 4);
     let commit: Commit<Ending> | undefined;
     // One write at a time, so that the lease is renewed between two attempts.
     const attempt = () =>
@@ -336,24 +352,50 @@ export class Lock implements AsyncDisposable {
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again, or let the lease end.
    */
-  async release(options: ReleaseOptions = {}): Promise<void> {
-    checkOptions("release", options, releaseChecks);
-    const data = encodeData(options.data);
-    if (this.#holds > 1) {
-      this.#holds--;
-      return;
-    }
-    await this.#untilSettled(() =>
-      this.#writes.run(async () => {
-        if (this.#settled === "finished" || this.#settled === "released") return;
-        await this.#settle("release", { status: "RELEASED", data });
-      }),
-    );
+  release(options: ReleaseOptions = {}): Promise<void> {
+    return this.#call(async () => {
+      checkOptions("release", options, releaseChecks);
+      const data = encodeData(options.data);
+      if (this.#holds > 1) {
+        this.#holds--;
+        return;
+      }
+      await this.#untilSettled(() =>
+        this.#writes.run(async () => {
+          if (this.#settled === "finished" || this.#settled === "released") return;
+          await this.#settle("release", { status: "RELEASED", data });
+        }),
+      );
+    });
   }
 
-  /** Releases what is still held. Does not throw, so that it can't hide an error of the block: problems are reported as events. */
+  /**
+   * Releases what is still held. Problems are reported as events and not thrown, so that they can't hide an error of the block. It
+   * only throws the failure of a commit that nobody has awaited.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { failure } = await this.unawaited();
     await this.release().catch(() => {}); // #settle has reported it
+    if (failure) throw failure.error;
+  }
+
+  /** The form in which JSON and logs show the lock: without the token, which proves ownership, and without data. */
+  toJSON() {
+    const { keys, owner, fencingToken, acquiredAt, expiresAt, status } = this;
+    return { keys, owner, fencingToken, acquiredAt, expiresAt, status };
+  }
+
+  /** @internal As `toJSON`, for `console.log`. */
+  [inspect.custom](_depth: number, options: object): string {
+    return `Lock ${inspect(this.toJSON(), options)}`;
+  }
+
+  /**
+   * @internal Waits, at most `ms`, for what was begun on the lock and not awaited. The failure of a commit is the work's, which goes
+   * on as if its effects had happened. What else fails has been reported.
+   */
+  unawaited(ms = Number.POSITIVE_INFINITY): Promise<Unawaited> {
+    return this.#underWay.settled(this.#host.clock, ms);
   }
 
   /** @internal However often it is held. */
@@ -383,6 +425,10 @@ export class Lock implements AsyncDisposable {
     if (reason) this.#abort.abort(reason);
   }
 
+  #call(work: () => Promise<void>, { isVital = false } = {}): Promise<void> {
+    return this.#underWay.add(isVital, work());
+  }
+
   async #untilSettled(work: () => Promise<void>): Promise<void> {
     this.#settling++;
     try {
@@ -392,20 +438,18 @@ export class Lock implements AsyncDisposable {
     }
   }
 
-  #renew(ms: number): Promise<void> {
+  #renew(ms?: number): Promise<void> {
     const renew = async () => {
       if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
       if (this.#isOver) throw this.#lose("expired");
       if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
       const renewal = this.#lease.renewal(ms);
-      if (renewal.isShorter) this.#watch.renewed();
       const { store, report } = this.#host;
-      const reply = await store.renew(this.keys, this.#hold, renewal, renewal.knownEnds).catch((error: unknown) => {
+      const reply = await store.renew(this.keys, this.#hold, renewal).catch((error: unknown) => {
         this.#reportFailed("renew", error);
         throw error;
       });
       if (!reply.done) throw this.#lose(reply.reason, reply.key);
-      this.#lease.written(renewal);
       // The reply came after the end of the lease that it was to prolong.
       if (this.#isOver) throw this.#lose("expired");
       this.#lease.take(renewal);
@@ -490,7 +534,7 @@ export class Lock implements AsyncDisposable {
     this.#checkOpen();
     const { clock, store } = this.#host;
     const { result, ...rest } = finish;
-    const record = () => finishedRecord(this.#holding, finish, this.#lease.ms, begunAt);
+    const record = () => finishedRecord(this.#holding, finish, this.#lease.leaseMs, begunAt);
     const begunAt = clock.now(); // not later than the write, so that a copy doesn't outlive the record
     if (notStored !== undefined) this.#reportNotStored(notStored);
     const json = result?.json;
@@ -546,8 +590,6 @@ export class Lock implements AsyncDisposable {
 /** What settles a key. */
 type Operation = "finish" | "commit" | "release";
 
-/** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
-const MAX_TRANSACTION_ITEMS = 100;
 /** What conflicts of a commit leave of the lease, for a release and the caller's answer. */
 const MAX_RESERVE_MS = 500;
 
@@ -555,15 +597,6 @@ const inDoubt = (what: string, cause?: unknown) =>
   new LockError("LOCK_REQUEST", `${what}: it is not known whether an earlier finish, release or commit applied`, {
     cause,
   });
-
-/** Sent again as they were, whatever the caller does to them meanwhile. */
-const cloned = (items: readonly TransactWriteItem[]): readonly TransactWriteItem[] => {
-  try {
-    return structuredClone(items);
-  } catch (error) {
-    throw new LockOptionsError(`commit: items must be plain data: ${error}`);
-  }
-};
 
 const toPlain = (item: ConditionCheck["Key"] = {}): Record<string, string | number> =>
   Object.fromEntries(Object.entries(item).map(([name, { S, N }]) => [name, S ?? Number(N)]));

@@ -61,14 +61,14 @@ export function dynamoLock<TEvent>(
     if (!lock) return;
     if (isPastEarlyTimeout(request, timeoutEarlyMs)) return abandonRunning(lock);
     if (isStream(request.response)) throw refuseStreaming(lock);
-    await guard.succeed(lock, request.response);
+    await guard.succeed(lock, request.response, request.context);
   };
 
   const dynamoLockMiddlewareOnError: Hook = async (request) => {
     const { lock } = take<ReturnType<typeof held>>(request, self) ?? {};
     if (!lock) return;
     if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request, timeoutEarlyMs)) return abandonRunning(lock);
-    await guard.fail(lock, request.error);
+    await guard.fail(lock, request.error, request.context);
   };
 
   return {

@@ -37,7 +37,7 @@ export interface LockRecord {
   readonly status: LockStatus;
   /** Who took it: in a Lambda, the request id. Empty if the record doesn't say. */
   readonly owner: string;
-  /** Random id of one acquisition: the only proof of ownership. */
+  /** Random id of one acquisition: the only proof of ownership. It can be read, but not enumerated, so that no log shows it. */
   readonly token: string;
   /** Strictly increasing per key. */
   readonly fencingToken: number;
@@ -51,7 +51,7 @@ export interface LockRecord {
   readonly updatedAt: number;
   /** The stored response, in a box because `undefined` is a response too; absent when none was stored. */
   readonly result?: { readonly value: unknown };
-  /** Key of the item that has the stored response, where that is too large for the record. */
+  /** Key of the item that has the stored response, where that is too large for the record. Not enumerable: the token is in it. */
   readonly resultKey?: string;
   /** Hash of the payload that the key was taken with. */
   readonly fingerprint?: string;
@@ -239,6 +239,18 @@ export const isStatus = (text: string | undefined): text is LockStatus =>
 const toNumber = (attribute: AttributeValue | undefined): number | undefined => {
   const value = Number(attribute?.N);
   return Number.isFinite(value) ? value : undefined;
+};
+
+/** Keeps properties readable, and out of what JSON, logs and `console.log` show. */
+export const conceal = <T extends object>(shown: T, ...names: readonly (keyof T)[]): T => {
+  for (const name of names) if (Object.hasOwn(shown, name)) Object.defineProperty(shown, name, { enumerable: false });
+  return shown;
+};
+
+/** The record for the application, which may print it or answer with it: tokens are not shown, for they prove ownership. */
+export const withoutTokens = (record: LockRecord): LockRecord => {
+  const holders = record.holders?.map((holder) => conceal({ ...holder }, "token"));
+  return conceal({ ...record, ...(holders && { holders }) }, "token", "resultKey");
 };
 
 /** Who holds a key, or was the last to. */

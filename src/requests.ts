@@ -235,26 +235,23 @@ export const holdCondition = ({ slot }: Hold) => {
 };
 
 /**
- * Prolongs the lease: only for the token that holds the key, and only from an end that its holder knows of, so that an
- * older renewal that arrives late can't undo a newer one.
+ * Prolongs the lease: only for the token that holds the key, and only to a later end, so that an older renewal that arrives
+ * late can't undo a newer one.
  */
 export const renewRequest = (
   layout: TableLayout,
   key: string,
   hold: Hold,
-  lease: { readonly ms: number; readonly expiresAt: number },
-  knownEnds: readonly number[],
+  lease: { readonly leaseMs: number; readonly expiresAt: number },
   now: number,
 ) => {
   const at = hold.slot === undefined ? "" : "#slot.";
-  const condition = `${holdCondition(hold)} AND ${at}#expiresAt BETWEEN :firstEnd AND :lastEnd`;
+  const condition = `${holdCondition(hold)} AND ${at}#expiresAt < :expiresAt`;
   const set = `SET ${at}#leaseMs = :leaseMs, ${at}#expiresAt = :expiresAt, #updatedAt = :now, #ttl = :ttl`;
   const all = {
     ...STATES,
-    ":firstEnd": number(Math.min(...knownEnds)),
-    ":lastEnd": number(Math.max(...knownEnds)),
     ":token": string(hold.token),
-    ":leaseMs": number(lease.ms),
+    ":leaseMs": number(lease.leaseMs),
     ":expiresAt": number(lease.expiresAt),
     ":now": number(now),
     ":ttl": ttlAfter(layout, lease.expiresAt, hold),

@@ -6,7 +6,7 @@ import {
   TransactWriteItemsCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
-import { isConflict, isNamed, isRefusal, translate, wasRetried } from "./aws-errors.ts";
+import { isConflict, isNamed, isRefusal, mayHaveApplied, rememberDoubt, translate } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
 import { type Commit, commitRequest } from "./commit.ts";
 import type { Item } from "./record.ts";
@@ -15,7 +15,7 @@ import { type ConditionalUpdate, readRequest, type TableLayout } from "./request
 export interface UpdateReply {
   readonly applied: boolean;
   readonly item: Item | undefined;
-  /** The SDK sent it more than once, so an earlier attempt may have applied. */
+  /** It was sent more than once, and an earlier attempt may have applied. */
   readonly retried: boolean;
 }
 
@@ -43,11 +43,13 @@ export class Sender {
   readonly client: DynamoDBClient;
   readonly #layout: TableLayout;
   readonly #clock: Clock;
+  readonly #random: () => number;
 
-  constructor(client: DynamoDBClient, layout: TableLayout, clock: Clock) {
+  constructor(client: DynamoDBClient, layout: TableLayout, clock: Clock, random: () => number) {
     this.client = client;
     this.#layout = layout;
     this.#clock = clock;
+    this.#random = random;
   }
 
   async send<T>(action: string, request: (client: DynamoDBClient) => Promise<T>): Promise<T> {
@@ -80,7 +82,7 @@ export class Sender {
         return { applied: true, item, retried: false };
       } catch (error) {
         if (!isNamed(error, "ConditionalCheckFailedException")) throw error;
-        return { applied: false, item: error.Item, retried: wasRetried(error) };
+        return { applied: false, item: error.Item, retried: mayHaveApplied(error) };
       }
     });
   }
@@ -98,7 +100,7 @@ export class Sender {
       } catch (error) {
         const refusals = toRefusals(error);
         if (!refusals.some(({ refused }) => refused)) throw error;
-        return { applied: false, refusals, retried: wasRetried(error) };
+        return { applied: false, refusals, retried: mayHaveApplied(error) };
       }
     });
   }
@@ -127,14 +129,20 @@ export class Sender {
     await watched(this.client.send(command));
   }
 
-  /** A transaction of somebody else on the same items is over in a moment, and no news to the caller. */
+  /**
+   * Waits out a transaction of somebody else on the same items: it is over in a moment, and no news to the caller. A conflict says
+   * nothing of an attempt before it whose reply was lost, so that is remembered for the error that ends the last attempt.
+   */
   async #unconflicted<T>(send: () => Promise<T>): Promise<T> {
+    let inDoubt = false;
     for (let attempt = 1; ; attempt++) {
       try {
         return await send();
       } catch (error) {
+        inDoubt ||= mayHaveApplied(error);
+        if (inDoubt) rememberDoubt(error);
         if (attempt === CONFLICT_ATTEMPTS || !isConflict(error)) throw error;
-        await this.#clock.sleep(Math.random() * CONFLICT_DELAY_MS * 2 ** attempt);
+        await this.#clock.sleep(this.#random() * CONFLICT_DELAY_MS * 2 ** attempt);
       }
     }
   }

@@ -16,7 +16,7 @@ import {
 } from "./admin-requests.ts";
 import { isNamed, isTransient } from "./aws-errors.ts";
 import type { Clock } from "./clock.ts";
-import { type Commit, conditionRequest } from "./commit.ts";
+import { type Commit, conditionRequest, explained } from "./commit.ts";
 import { LockError, LockLostError, LockTableError, textOf } from "./errors.ts";
 import type { Keys } from "./key.ts";
 import { ATTRIBUTES, type Item, isStatus, itemToRecord, type LockRecord, slotAttribute } from "./record.ts";
@@ -40,6 +40,7 @@ export interface Acquired {
   readonly fencingToken: number;
   /** Epoch ms, from before the write. */
   readonly acquiredAt: number;
+  readonly leaseMs: number;
   /** Epoch ms. */
   readonly expiresAt: number;
   readonly slot?: number;
@@ -70,16 +71,16 @@ export type HoldReply =
   | {
       readonly done: false;
       readonly key: string;
-      readonly reason: "stolen" | "expired";
+      readonly reason: "stolen" | "deleted";
       /** An earlier attempt may have applied, and been overwritten since. */
       readonly inDoubt?: boolean;
-      /** The SDK sent it more than once, so an earlier attempt may have applied. */
+      /** It was sent more than once, and an earlier attempt may have applied. */
       readonly retried: boolean;
     };
 
-/** `expiresAt`: epoch ms. */
-export interface Lease {
-  readonly ms: number;
+/** A lease as a renewal asks for it. `expiresAt`: epoch ms. */
+export interface Prolonged {
+  readonly leaseMs: number;
   readonly expiresAt: number;
 }
 
@@ -89,7 +90,7 @@ export interface Store {
     claims: readonly Claim[],
   ): Promise<Acquired | { readonly acquired: false; readonly records: LockRecord[] }>;
   acquireSlot(claim: Claim, slotClaim: SlotClaim): Promise<AcquireReply>;
-  renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply>;
+  renew(keys: Keys, hold: Hold, lease: Prolonged): Promise<HoldReply>;
   settle(keys: Keys, hold: Hold, settlement: Settlement): Promise<HoldReply>;
   /**
    * Sends the application's items and the settlement in one transaction, once. What is certain is thrown as it came: the
@@ -126,8 +127,8 @@ export class DynamoStore implements Store {
   readonly #layout: TableLayout;
   readonly #clock: Clock;
 
-  constructor(client: DynamoDBClient, layout: TableLayout, clock: Clock) {
-    this.#sender = new Sender(client, layout, clock);
+  constructor(client: DynamoDBClient, layout: TableLayout, clock: Clock, random: () => number) {
+    this.#sender = new Sender(client, layout, clock, random);
     this.#layout = layout;
     this.#clock = clock;
   }
@@ -151,7 +152,8 @@ export class DynamoStore implements Store {
     const { fence: fencingToken, token, leaseMs } = claims[0] as Claim & { fence: number };
     for (let attempt = 1; ; attempt++) {
       const reply = await this.#sender.transact(requests);
-      if (reply.applied) return { acquired: true, fencingToken, acquiredAt: now, expiresAt: now + leaseMs } as const;
+      if (reply.applied)
+        return { acquired: true, fencingToken, acquiredAt: now, leaseMs, expiresAt: now + leaseMs } as const;
       const records: LockRecord[] = [];
       for (const [index, { key }] of claims.entries()) {
         const { refused, item } = reply.refusals[index] ?? {};
@@ -166,9 +168,9 @@ export class DynamoStore implements Store {
     }
   }
 
-  renew(keys: Keys, hold: Hold, lease: Lease, knownEnds: readonly number[]): Promise<HoldReply> {
+  renew(keys: Keys, hold: Hold, lease: Prolonged): Promise<HoldReply> {
     const now = this.#clock.now();
-    const requests = keys.map((key) => renewRequest(this.#layout, key, hold, lease, knownEnds, now));
+    const requests = keys.map((key) => renewRequest(this.#layout, key, hold, lease, now));
     return this.#write(keys, hold, "IN_PROGRESS", requests, lease.expiresAt);
   }
 
@@ -199,7 +201,7 @@ export class DynamoStore implements Store {
       // FINISHED, but not by this commit.
       if (reply && !inDoubt && reply.status === "FINISHED") throw new LockLostError(keys[0] as string, "released");
       if (reply) return reply;
-      if (!inDoubt) throw error;
+      if (!inDoubt) throw explained(error, commit.items);
       // An earlier attempt may have applied, and made the application's own conditions fail.
       const [key] = keys;
       if (key !== undefined && refusals.some(({ refused }) => refused)) {
@@ -296,6 +298,7 @@ export class DynamoStore implements Store {
           acquired: true,
           fencingToken: Number(reply.item?.[ATTRIBUTES.fence]?.N ?? now) + 1,
           acquiredAt: now,
+          leaseMs: claim.leaseMs,
           expiresAt: now + claim.leaseMs,
           before,
           left: before,
@@ -384,7 +387,7 @@ export class DynamoStore implements Store {
       return { done: true, status, recognised: true };
     if (ours && status === "IN_PROGRESS" && Number(at?.[ATTRIBUTES.expiresAt]?.N) === end)
       return { done: true, status, recognised: true };
-    return { done: false, key, reason: item ? "stolen" : "expired", retried };
+    return { done: false, key, reason: item ? "stolen" : "deleted", retried };
   }
 
   #parse(item: Item, key: string): LockRecord {
@@ -405,12 +408,13 @@ export class DynamoStore implements Store {
 export const recognise = (record: LockRecord, token: string): Acquired | undefined => {
   const slot = record.holders?.find((holder) => holder.token === token && holder.status === "IN_PROGRESS");
   if (!slot && (record.token !== token || record.status !== "IN_PROGRESS")) return undefined;
-  const { fencingToken, acquiredAt, expiresAt } = slot ?? record;
+  const { fencingToken, acquiredAt, leaseMs, expiresAt } = slot ?? record;
   return {
     acquired: true,
     recognised: true,
     fencingToken,
     acquiredAt,
+    leaseMs,
     expiresAt,
     left: record,
     ...(slot && { slot: slot.slot }),

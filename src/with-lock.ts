@@ -60,10 +60,10 @@ export function withLock<TEvent>(
     } catch (error) {
       // Of a Middy within: its handler may go on, but not under this lock.
       if (isMiddyTimeout(error)) lock?.abandon("timeout", new LockLostError(lock.key, "expired"));
-      else if (lock) await guard.fail(lock, error);
+      else if (lock) await guard.fail(lock, error, context);
       throw error;
     }
     if (lock && isStream(response)) throw refuseStreaming(lock);
-    return guard.succeed(lock, response);
+    return guard.succeed(lock, response, context);
   };
 }

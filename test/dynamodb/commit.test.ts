@@ -103,7 +103,7 @@ describe("a commit", () => {
     const key = freshKey();
     const lock = await locks.acquire(key);
     await client.send(new DeleteItemCommand({ TableName: table.tableName, Key: { lock_id: { S: key } } }));
-    await expect(lock.commit([put(key)])).rejects.toMatchObject({ code: "LOCK_LOST", reason: "expired" });
+    await expect(lock.commit([put(key)])).rejects.toMatchObject({ code: "LOCK_LOST", reason: "deleted" });
     expect(await orders.item(key)).toBeUndefined();
   });
 
@@ -209,7 +209,7 @@ describe("a commit", () => {
     await lock.commit(items(99));
     const pair = await locks.acquire([freshKey(), freshKey()]);
     await expect(pair.commit(items(99))).rejects.toThrow("at most 98 TransactWriteItems, got 99");
-    await expect(pair.commit({} as never)).rejects.toThrow("got object");
+    await expect(pair.commit({} as never)).rejects.toThrow("got an empty object");
     await expect(pair.commit([], { error: 1 } as never)).rejects.toThrow('unknown option "error"');
     expect(pair.status).toBe("held");
   });

@@ -1,10 +1,10 @@
 import { DeleteItemCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type LockClientOptions, type LockEvent, LockHeldError, LockLostError } from "../../src/index.ts";
+import { type Lock, type LockClientOptions, type LockEvent, LockHeldError, LockLostError } from "../../src/index.ts";
 import { LockClient } from "../../src/lock-client.ts";
 import { manualClock } from "../support/clock.ts";
-import { countingClient, lockTable } from "../support/dynamodb.ts";
+import { countingClient, followRequests, lockTable } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -194,8 +194,48 @@ describe("a superseded holder changes nothing", () => {
     const key = freshKey();
     const lock = await locks.acquire(key);
     await table.client.send(new DeleteItemCommand({ TableName: table.tableName, Key: { lock_id: { S: key } } }));
-    await expect(lock.finish({ result: 1 })).rejects.toEqual(lostBecause("expired"));
+    await expect(lock.finish({ result: 1 })).rejects.toEqual(lostBecause("deleted"));
     expect(await table.item(key)).toBeUndefined();
+  });
+
+  describe.each([
+    ["a key", 1, 1],
+    ["several keys", 2, 1],
+    ["a permit", 1, 2],
+  ])("a record of %s that somebody deleted while the lease runs", (_name, n, permits) => {
+    const deleted = async (options = {}) => {
+      const told: string[] = [];
+      const { locks, clock, client, events } = setUp(options);
+      followRequests(clock, client);
+      const keys = Array.from({ length: n }, freshKey);
+      const lock = await locks.acquire(keys, { permits, onLost: (_lock, { reason }) => told.push(reason) });
+      await client.send(
+        new DeleteItemCommand({ TableName: table.tableName, Key: { lock_id: { S: keys.at(-1) as string } } }),
+      );
+      return { lock, clock, told, events, key: keys.at(-1) };
+    };
+
+    it.each<[string, (lock: Lock) => Promise<void>]>([
+      ["extend", (lock) => lock.extend(10_000)],
+      ["release", (lock) => lock.release()],
+      ["finish", (lock) => (permits > 1 ? lock.release() : lock.finish())],
+      ["commit", (lock) => (permits > 1 ? lock.release() : lock.commit([]))],
+    ])("is found by %s, and is the reason that is told", async (_operation, work) => {
+      const { lock, told, events, key } = await deleted();
+      const error = (await work(lock).catch((e: unknown) => e)) as LockLostError;
+      expect(error).toMatchObject({ name: "LockLostError", reason: "deleted", key });
+      expect(error.message).toBe("The lock is lost: its record is gone from the table");
+      expect([lock.status, told, lock.signal.reason]).toEqual(["lost", ["deleted"], lostBecause("deleted")]);
+      expect(events.at(-1)).toMatchObject({ type: "lost", reason: "deleted" });
+      await expect(lock.release()).rejects.toEqual(lostBecause("deleted"));
+      expect(await table.item(key as string)).toBeUndefined();
+    });
+
+    it("is found by a heartbeat, before the lease ends", async () => {
+      const { lock, clock, told } = await deleted({ heartbeatMs: 3_000 });
+      await clock.pass(3_100);
+      expect([lock.status, told]).toEqual(["lost", ["deleted"]]);
+    });
   });
 });
 

@@ -27,7 +27,18 @@ const close = (id: string) => counters.put({ lock_id: { S: id }, closed: { BOOL:
 const total = async (id: string) => Number((await counters.item(id))?.n?.N ?? 0);
 
 /** What becomes of a request. `late` is delivered when the next operation has ended, `denied` never. */
-const faults = ["none", "none", "none", "reply lost", "lost", "late", "conflict", "throttled", "denied"] as const;
+const faults = [
+  "none",
+  "none",
+  "none",
+  "reply lost",
+  "lost",
+  "late",
+  "conflict",
+  "throttled",
+  "denied",
+  "expired",
+] as const;
 const operations = ["commit a", "commit a", "commit b", "commit a, closed", "finish", "release", "extend"] as const;
 
 it("a commit that fulfils was written once; one that rejects was not, unless it says that it isn't known", async () => {
@@ -58,11 +69,17 @@ it("a commit that fulfils was written once; one that rejects was not, unless it 
             if (fault === "late") late.push(send);
             if (fault === "reply lost" || fault === "lost" || fault === "late") throw lost();
             if (fault === "denied") throw Object.assign(new Error(fault), { name: "CredentialsProviderError" });
+            if (fault === "expired")
+              throw Object.assign(new Error(fault), {
+                name: "ExpiredTokenException",
+                $metadata: { httpStatusCode: 400 },
+              });
             const Code = fault === "conflict" ? "TransactionConflict" : "ThrottlingError";
             const CancellationReasons = [{ Code }, { Code: "None" }];
             if (name === "TransactWriteItems")
               throw Object.assign(new Error(fault), { name: "TransactionCanceledException", CancellationReasons });
-            throw Object.assign(new Error(fault), { name: "ThrottlingException" });
+            const inTheWay = fault === "conflict" ? "TransactionConflictException" : "ThrottlingException";
+            throw Object.assign(new Error(fault), { name: inTheWay });
           };
           const [verb, id] = operation.split(/[ ,]+/) as [string, "a" | "b"];
           if (verb === "commit") {

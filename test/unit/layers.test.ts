@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 const LAYERS = [
   ["batch-order", "clock", "context", "not-async", "record", "suggest", "write-queue"],
   ["errors", "holder", "parallel"],
-  ["events"],
+  ["events", "under-way"],
   [
     "batch-outcome",
     "batch-source",
@@ -19,7 +19,15 @@ const LAYERS = [
     "wait",
   ],
   ["clean-up", "describe", "requests", "result"],
-  ["admin-requests", "fingerprint", "finished-cache", "middy-request", "semaphore-requests", "settlement"],
+  [
+    "admin-requests",
+    "commit-items",
+    "fingerprint",
+    "finished-cache",
+    "middy-request",
+    "semaphore-requests",
+    "settlement",
+  ],
   ["aws-errors"],
   ["commit"],
   ["sender"],

@@ -41,7 +41,7 @@ const acquisitions = {
   ),
 };
 const laterWrites = {
-  renew: renewRequest(layout, "k", hold, { ms: 1, expiresAt: now + 1 }, [now, now - 1], now),
+  renew: renewRequest(layout, "k", hold, { leaseMs: 1, expiresAt: now + 1 }, now),
   release: settleRequest(layout, "k", hold, { status: "RELEASED", data: "1" }, now),
   finish: settleRequest(layout, "k", hold, { status: "FINISHED", rememberMs: 1, result: { json: "1" } }, now),
   fail: settleRequest(
@@ -51,7 +51,7 @@ const laterWrites = {
     { status: "FINISHED", rememberMs: 1, failure: { name: "E", message: "m" } },
     now,
   ),
-  renewSlot: renewRequest(layout, "k", slot, { ms: 1, expiresAt: now + 1 }, [now], now),
+  renewSlot: renewRequest(layout, "k", slot, { leaseMs: 1, expiresAt: now + 1 }, now),
   releaseSlot: settleRequest(layout, "k", slot, { status: "RELEASED" }, now),
 };
 const requests = { ...acquisitions, ...laterWrites };
@@ -83,8 +83,8 @@ it("every write after the acquisition needs the token and IN_PROGRESS", () => {
     const at = name.endsWith("Slot") ? "#slot." : "";
     const proof = `${at}#token = :token AND ${at}#status = :inProgress`;
     const known = {
-      renew: " AND #expiresAt BETWEEN :firstEnd AND :lastEnd",
-      renewSlot: " AND #slot.#expiresAt BETWEEN :firstEnd AND :lastEnd",
+      renew: " AND #expiresAt < :expiresAt",
+      renewSlot: " AND #slot.#expiresAt < :expiresAt",
     }[name];
     expect(request.ConditionExpression).toBe(proof + (known ?? ""));
     expect(request.ExpressionAttributeValues?.[":token"]).toEqual({ S: "t1" });
