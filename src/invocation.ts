@@ -19,7 +19,7 @@ import { checkCommon, locksOf } from "./locks-of.ts";
 import { hasRejected, type PartialBatch, partialBatchOf, refuseBatch, reportsFailures } from "./partial-batch.ts";
 import { type LockRecord, withoutTokens } from "./record.ts";
 import { Refused } from "./refused.ts";
-import { fromStorable, toStorable } from "./result.ts";
+import { type StorableResult, toStorable } from "./result.ts";
 
 /** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
 export type Begun =
@@ -33,10 +33,10 @@ export type Begun =
 export interface Guard<TEvent> {
   begin(request: LockRequest<TEvent>): Promise<Begun>;
   /**
-   * Gives the response as a repeat gets it, where it is stored for repeats. Throws the failure of a commit that the handler has not
+   * Gives what a repeat gets, where the response is stored for repeats. Throws the failure of a commit that the handler has not
    * awaited: the key is settled as after any failure then.
    */
-  succeed(lock: Lock | undefined, response: unknown, context: object): Promise<unknown>;
+  succeed(lock: Lock | undefined, response: unknown, context: object): Promise<StorableResult | undefined>;
   fail(lock: Lock, error: unknown, context: object): Promise<void>;
 }
 
@@ -89,18 +89,18 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
 
     async succeed(lock, response, context) {
       const isStored = onSuccess === "finish" && storeResponse;
-      if (!lock) return isStored ? toReplay(response) : response;
+      if (!lock) return isStored ? withoutLock(response) : undefined;
       const { hangs, failure } = await lock.unawaited(patienceOf(describeExecution(context)));
       if (hangs) leave(lock);
       else if (failure) await settleFailed(lock, failure.error);
       if (failure) throw failure.error;
-      if (hangs) return response;
+      if (hangs) return undefined;
       // Before it is sent, a middleware outside may make a report of what Promise.allSettled gave.
       const isFailure = reportsFailures(response) || (ofBatches.has(lock) && hasRejected(response));
       if (isStored && !isFailure) return lock.finishWith(response);
       const settled = onSuccess === "release" || isFailure ? lock.release() : lock.finish();
       await settled.catch(() => {}); // the handler succeeded; the lock has reported its loss or failure
-      return response;
+      return undefined;
     },
 
     async fail(lock, error, context) {
@@ -112,10 +112,9 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
 };
 
 /** Without a lock a response is of the same type as with one; only there it may be a stream. */
-const toReplay = (response: unknown): unknown => {
-  if (isStream(response)) return response;
-  const result = toStorable(response);
-  return "reason" in result ? response : fromStorable(result);
+const withoutLock = (response: unknown): StorableResult | undefined => {
+  const result = isStream(response) ? undefined : toStorable(response);
+  return result && "reason" in result ? undefined : result;
 };
 
 /** Without locks, an event that has no key is no error. */

@@ -214,9 +214,12 @@ export class LockClient {
       await attempt[Symbol.asyncDispose]();
       return result;
     }
-    if (storeResult) return attempt.finishWith(result);
-    await attempt.finish().catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
-    return result;
+    if (!storeResult) {
+      await attempt.finish().catch(() => {}); // the work succeeded; the lock has reported the loss or the failure
+      return result;
+    }
+    const stored = await attempt.finishWith(result);
+    return stored ? fromStorable(stored) : result;
   }
 
   /**

@@ -12,7 +12,7 @@ import type { Keys } from "./key.ts";
 import { Lease } from "./lease.ts";
 import { companionKey, type LockRecord } from "./record.ts";
 import { type Hold, MAX_SEMAPHORE_LEASE_MS, type Settlement } from "./requests.ts";
-import { encodeData, fromStorable, type StorableResult } from "./result.ts";
+import { encodeData, type StorableResult } from "./result.ts";
 import {
   type CommitOptions,
   commitChecks,
@@ -234,18 +234,16 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * @internal Finishes with a response, and gives what the caller is to get: the same as a repeat,
-   * or the response itself if that can't be stored. Doesn't throw: the work succeeded, and the lock
-   * has reported what failed.
+   * @internal Finishes with a response, and gives what a repeat gets; nothing if it can't be stored.
+   * Doesn't throw: the work succeeded, and the lock has reported what failed.
    */
-  async finishWith(response: unknown): Promise<unknown> {
+  async finishWith(response: unknown): Promise<StorableResult | undefined> {
     const request = toFinish({ result: response }, this.#holding.rememberMs);
     const { result } = request.finish;
-    const stored = await this.#finish(request).then(
+    return this.#finish(request).then(
       (ending) => (ending ? ending.result : result),
       () => result, // it may have been written
     );
-    return stored ? fromStorable(stored) : response;
   }
 
   /** Gives nothing if the key was finished before. */

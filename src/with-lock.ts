@@ -4,7 +4,7 @@ import { LockLostError } from "./errors.ts";
 import { createGuard, isStream, refuseCallback, refuseStreaming } from "./invocation.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./invocation-options.ts";
 import { isMiddyTimeout } from "./middy-request.ts";
-import type { Jsonified } from "./result.ts";
+import { fromStorable, type Jsonified } from "./result.ts";
 
 /** Options under which a repeat doesn't get the response. */
 type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "release" };
@@ -64,6 +64,7 @@ export function withLock<TEvent>(
       throw error;
     }
     if (lock && isStream(response)) throw refuseStreaming(lock);
-    return guard.succeed(lock, response, context);
+    const stored = await guard.succeed(lock, response, context);
+    return stored ? fromStorable(stored) : response;
   };
 }

@@ -1,4 +1,5 @@
 /** Two keys, payloads or lists of keys are one only if they are equal. */
+import middy from "@middy/core";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import {
@@ -478,7 +479,7 @@ describe("payloads", () => {
   });
 });
 
-/** Every door that answers a repeat. */
+/** Each way to answer a repeat. */
 const doors: [string, (keys: unknown, locks: LockClient, response: string, payload?: unknown) => Promise<unknown>][] = [
   ["once", (keys, locks, response, fingerprint) => locks.once(keys as LockKey[], () => response, { fingerprint })],
   [
@@ -490,6 +491,20 @@ const doors: [string, (keys: unknown, locks: LockClient, response: string, paylo
         namespace: false,
         fingerprint: payload === undefined ? undefined : () => payload,
       })({}, lambdaContext()),
+  ],
+  [
+    "dynamoLock",
+    (keys, locks, response, payload) =>
+      middy()
+        .use(
+          dynamoLock({
+            key: () => keys as LockKey[],
+            locks,
+            namespace: false,
+            fingerprint: payload === undefined ? undefined : () => payload,
+          }),
+        )
+        .handler(async () => response)({}, lambdaContext() as never),
   ],
 ];
 
@@ -549,6 +564,16 @@ describe.each(doors)("a list of keys, %s", (_door, run) => {
     await expect(run([b, a], locks, "second")).rejects.toBeInstanceOf(LockHeldError);
     await expect(run([a, a, b], locks, "second")).rejects.toBeInstanceOf(LockHeldError);
     expect(lock.keys).toEqual([a, b]);
+  });
+
+  it("waited for, and finished in another order meanwhile, is another payload", async () => {
+    const { locks } = aClient();
+    const [a, b] = [fresh(), fresh()];
+    const lock = await locks.acquire([a, b]);
+    const waiting = locks.once([b, a], () => "second", { waitMs: 10_000, backoff: { minMs: 1, maxMs: 5 } });
+    await lock.finish({ result: "first" });
+    await expect(waiting).rejects.toBeInstanceOf(PayloadMismatchError);
+    expect(await run([a, b], locks, "third")).toBe("first");
   });
 
   it("that shares a key with a finished one is no repeat of it", async () => {

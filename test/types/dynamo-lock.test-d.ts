@@ -130,6 +130,8 @@ export const readonlyLock = middy7()
 // Options that fit.
 
 dynamoLock({ key: () => 7 });
+dynamoLock({ key: () => 7n });
+dynamoLock({ key: () => [7n, 7, "7"] });
 dynamoLock({ key: (event) => event.detail?.date });
 dynamoLock({ key: () => null, onMissingKey: "run" });
 dynamoLock({ ...byDate, namespace: false, onSuccess: "release", onError: "keep", leaseMs: 1_000 });
