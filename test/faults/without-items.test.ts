@@ -21,6 +21,7 @@ import {
   LockTableError,
   purgeLocks,
 } from "../../src/index.ts";
+import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, lost } from "../support/process.ts";
 
@@ -34,8 +35,8 @@ const freshKey = () => `no-item-${++keys}`;
 type Refusal = { Item?: unknown; CancellationReasons?: { Item?: unknown }[] };
 
 /** A process on a real engine that keeps the items to itself. */
-const onOldEngine = (options: Parameters<typeof aProcess>[1] = {}) => {
-  const process = aProcess(table.tableName, options);
+const onOldEngine = (options: Parameters<typeof aProcess<ManualClock>>[1] = {}) => {
+  const process = aProcess<ManualClock>(table.tableName, options);
   process.state.wire = ({ send }) => send().catch(hideItems);
   return process;
 };
