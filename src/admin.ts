@@ -103,6 +103,9 @@ export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): Asyn
  * A record is deleted only as it was seen: a lock taken or renewed meanwhile survives. So does one that was taken within
  * `clockSkewMs`, because fencing tokens begin at the clock, and the next must be greater. One failure doesn't stop the rest.
  *
+ * The wall clock of the caller decides, with `expiry: 'observed'` too. If it is ahead of others by more than `clockSkewMs`,
+ * finished keys are forgotten so much too early, and the next fencing token of a deleted key may be lower than its last.
+ *
  * Needs `dynamodb:DeleteItem`, and `Scan`, or with `keys` `BatchGetItem`.
  *
  * @example

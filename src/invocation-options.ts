@@ -89,7 +89,8 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly leaseMs?: number | undefined;
   /**
-   * How far clocks may differ, in ms: a lease is over for others this long after it ended.
+   * How far wall clocks may differ, in ms: by the clock, a lease and the time that a finished key is remembered are over for
+   * others this long after their end. The latter with `expiry: 'observed'` too.
    * @default 1_000
    */
   readonly clockSkewMs?: number | undefined;
@@ -106,7 +107,8 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly heartbeatMs?: number | false | undefined;
   /**
-   * `'observed'`: trust no clock: a lease is over only when it was watched unchanged for its length.
+   * `'observed'`: no wall clock ends a lease: it is over only when it was watched unchanged for its length, within the wait or
+   * in invocations before it. How long a finished key is remembered goes by the wall clock even so, within `clockSkewMs`.
    * @default 'clock'
    */
   readonly expiry?: "clock" | "observed" | undefined;

@@ -58,7 +58,8 @@ export interface LockClientOptions {
    */
   readonly heartbeatMs?: number | false | undefined;
   /**
-   * How far clocks may differ, in ms: a lease is over for others this long after it ended.
+   * How far wall clocks may differ, in ms: by the clock, a lease and the time that a finished key is remembered are over for
+   * others this long after their end. The latter with `expiry: 'observed'` too.
    * @default 1_000
    */
   readonly clockSkewMs?: number | undefined;
@@ -81,8 +82,8 @@ export interface LockClientOptions {
   readonly ttlAttribute?: string | undefined;
   /**
    * How many finished records are kept in memory at least, the least recently used going first when there are twice as many:
-   * a repeat in the same process then costs no request until the record's window ends. An operator who breaks or purges a
-   * finished lock is not noticed by then. 0: none.
+   * a repeat in the same process then costs no request until the record's window ends. Who breaks or purges a finished lock
+   * through another client is not noticed by then. 0: none.
    * @default 0
    */
   readonly cacheSize?: number | undefined;
@@ -114,7 +115,8 @@ export interface LockClientOptions {
    */
   readonly ensureTable?: boolean | undefined;
   /**
-   * `'observed'`: trust no clock: a lease is over only when it was watched unchanged for its length.
+   * `'observed'`: no wall clock ends a lease: it is over only when this client has watched it unchanged for its length, in this
+   * call or in calls before it. How long a finished key is remembered goes by the wall clock even so, within `clockSkewMs`.
    * @default 'clock': when the wall clock says so, or when it was watched unchanged for its length
    */
   readonly expiry?: "clock" | "observed" | undefined;
@@ -146,7 +148,7 @@ export interface TryAcquireOptions {
    */
   readonly reentrant?: boolean | undefined;
   /**
-   * Take the key whatever its state: held, or finished.
+   * Take the key whatever its state: held, or finished. Then it costs two requests.
    * @default false
    */
   readonly force?: boolean | undefined;

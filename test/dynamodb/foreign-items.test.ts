@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import {
   describeLock,
   forceRelease,
+  type LockClientOptions,
   LockError,
   LockHeldError,
   type LockRecord,
@@ -118,8 +119,8 @@ const stored = async (attributes: Item) => {
   await table.put({ lock_id: { S: key }, ...attributes });
   return key;
 };
-const client = (options: Parameters<typeof aProcess>[1] = {}) =>
-  aProcess(table.tableName, { clock: manualClock(NOW), ...options });
+const client = (options: Omit<LockClientOptions, "clock"> = {}) =>
+  aProcess(table.tableName, { ...options, clock: manualClock(NOW) });
 const inBatch = (locks: ReturnType<typeof client>["locks"], key: string, ran: string[]) =>
   (
     withLockBatch(

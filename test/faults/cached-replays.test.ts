@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { forceRelease, type LockContext, LockHeldError, purgeLocks, withLock, withLockBatch } from "../../src/index.ts";
 import { deferred } from "../middy/setup.ts";
+import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess, losing, lost } from "../support/process.ts";
@@ -112,7 +113,7 @@ describe("a key that this very process has taken back", () => {
 
 describe("a reply that is on its way while this very process takes the key back", () => {
   const LARGE = "x".repeat(20_000);
-  type Process = ReturnType<typeof aProcess>;
+  type Process = ReturnType<typeof aProcess<ManualClock>>;
 
   /** Lets everything through but the nth reply, which waits until it is asked for. */
   const holdReply = (ours: Process, which = 1) => {

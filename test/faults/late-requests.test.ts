@@ -1,6 +1,6 @@
 /** Requests to acquire that the network delivers late, or once more: they must not take the key from a later run. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { type LockContext, withLock } from "../../src/index.ts";
+import { type Lock, type LockContext, withLock } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
@@ -105,7 +105,7 @@ describe("a forced acquisition", () => {
 
   it("several keys of which one changes hands meanwhile", async () => {
     const list = [freshKey(), freshKey(), freshKey()];
-    const held = [];
+    const held: Lock[] = [];
     for (const key of list) held.push(await aProcess(table.tableName).locks.acquire(key));
     const { locks, state } = aProcess(table.tableName);
     state.wire = async ({ n, send }) => {
