@@ -10,7 +10,8 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     reporters: results ? ["default", "json"] : ["default"],
     ...(results && { outputFile: { json: `${results}/${process.pid}.json` } }),
-    testTimeout: 20_000,
+    // Only ends a test that hangs: under load a test may take ten times as long.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
   },
 });

@@ -367,5 +367,5 @@ describe("an event source that redelivers what comes back", () => {
       }),
       { numRuns: 150 },
     );
-  }, 120_000);
+  }, 300_000);
 });

@@ -141,7 +141,7 @@ class Story {
 
 describe("the fencing tokens of a key", () => {
   it("strictly increase over releases, finishes, crashes, TTL, force, several keys and permits", {
-    timeout: 60_000,
+    timeout: 300_000,
   }, async () => {
     await fc.assert(
       fc.asyncProperty(

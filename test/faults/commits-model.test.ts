@@ -106,4 +106,4 @@ it("a commit that fulfils was written once; one that rejects was not, unless it 
     ),
     { numRuns: 150 },
   );
-}, 120_000);
+}, 300_000);
