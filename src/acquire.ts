@@ -186,9 +186,12 @@ class Attempts {
   }
 
   /** Whether the key is ours to take, however long it is held or remembered: by force, or from ourselves. */
-  #isForUs({ status, execution }: LockRecord): boolean {
-    const { force, execution: ours } = this.#wanted;
-    return force || status === "RELEASED" || (status === "IN_PROGRESS" && ours !== undefined && execution === ours);
+  #isForUs(record: LockRecord): boolean {
+    const { force, execution, around = [] } = this.#wanted;
+    if (force || record.status === "RELEASED") return true;
+    // A run of the same execution that is around this one goes on holding it.
+    const isSameExecution = execution !== undefined && record.execution === execution;
+    return isSameExecution && record.status === "IN_PROGRESS" && !isAround(record, around);
   }
 
   /** The record of a key that is in use with another payload. */

@@ -188,6 +188,22 @@ describe.each(wrappers)("$name", ({ wrap }) => {
     expect(seen).toEqual([keys[0], ...keys]);
   });
 
+  it("a run within a run doesn't take the key away from it", async () => {
+    const { day, options, item } = setUp();
+    const again = withLock(async (_event: ReportEvent, _context: Durable) => "again", options);
+    const refusals: unknown[] = [];
+    const execution = start(
+      wrap(async (event, context) => {
+        await again(event, context).catch((error: unknown) => refusals.push(error));
+        return context.lock.status;
+      }, options),
+      day.event,
+    );
+    expect((await execution.outcome).getResult()).toBe("held");
+    expect(refusals).toMatchObject([{ message: expect.stringMatching("held by this invocation itself") }]);
+    expect(await item()).toMatchObject(finished("held"));
+  });
+
   it("an execution that fails releases the key, though it was taken twice", async () => {
     const { day, options, item } = setUp();
     const { handler } = twoSteps();
