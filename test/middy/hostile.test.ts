@@ -234,8 +234,9 @@ describe.each(wrappers)("$name", ({ name: wrapper, wrap }) => {
     const day = reportDay(table);
     const response = make();
     const answer = await wrap(async () => response, day.options)(day.event).then((value) => [value]);
-    // withLock gives what a repeat gets: the JSON of it, if there is any.
-    if (wrapper !== "withLock") expect(Object.is(answer[0], response)).toBe(true);
+    // withLock gives its JSON, where it has one.
+    const isSame = (other: unknown) => wrapper === "withLock" && JSON.stringify(other) === JSON.stringify(response);
+    expect(Object.is(answer[0], response) || isSame(answer[0])).toBe(true);
     // It may report failures, and Lambda can't send it either.
     const status = name === "that can't be read at all" ? "RELEASED" : "FINISHED";
     expect(await day.item()).toMatchObject({ status: { S: status } });
@@ -245,8 +246,9 @@ describe.each(wrappers)("$name", ({ name: wrapper, wrap }) => {
     ...thrown.slice(2),
     ["a Promise that rejects", async () => fail()],
     ["several, one of which can't be read", () => ["a", Object.create(null)]],
-  ])("%s as a key or an owner is refused, and nothing is written", async (_name, make) => {
-    for (const option of _name === "a bigint" ? ["owner"] : ["key", "owner"]) {
+  ])("%s as a key, an owner or a lease is refused, and nothing is written", async (name, make) => {
+    for (const option of ["key", "owner"]) {
+      if (option === "key" && name === "a bigint") continue; // it is one
       const day = reportDay(table);
       const options = { ...day.options, [option]: make };
       await expect(wrap(async () => "report", options)(day.event)).rejects.toBeInstanceOf(Error);
