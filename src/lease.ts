@@ -35,12 +35,14 @@ export class Lease {
 
   /** By the wall or the monotonic clock, whichever is first: a freeze may stop either. Never negative. */
   get remainingMs(): number {
-    return Math.max(0, Math.floor(this.#leftMs));
+    const byWall = this.#current.expiresAt - this.#clock.now();
+    return Math.max(0, Math.floor(Math.min(byWall, this.#leftMs)));
   }
 
+  /** By the monotonic clock alone. A wall clock that is set back may give the holder all of it. */
   get #leftMs(): number {
-    const { leaseMs, since, expiresAt } = this.#current;
-    return Math.min(expiresAt - this.#clock.now(), leaseMs - (this.#clock.monotonic() - since));
+    const { leaseMs, since } = this.#current;
+    return leaseMs - (this.#clock.monotonic() - since);
   }
 
   /**

@@ -106,7 +106,7 @@ describe("what extend is given", () => {
     [undefined, "got undefined"],
     [null, "got null"],
     [{ ms: 10 }, "got an object"],
-    [new Date(), "got an object"],
+    [new Date(), "got an instance of Date"],
     [Symbol("ms"), "got Symbol(ms)"],
   ])("%s is an error that says so, and nothing is written", async (ms, got) => {
     const { locks, state } = setUp();

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { dynamoLock, type Lock } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
-import { lost, turn } from "../support/process.ts";
+import { lost } from "../support/process.ts";
 import { expectAllHandled } from "../support/unhandled.ts";
 import {
   chain,
@@ -43,18 +43,20 @@ const holdBack = (
   { fails = false, first = 2, last = first }: { fails?: boolean; first?: number; last?: number } = {},
 ) => {
   const gate = deferred();
+  const reached = deferred();
   let count = 0;
   client.middlewareStack.add(
     (next) => async (args) => {
       const n = ++count;
       if (n < first || n > last) return next(args);
+      reached.resolve();
       await gate.promise;
       if (fails) throw lost();
       return next(args);
     },
     { step: "finalizeRequest", priority: "low", name: "hold-back" },
   );
-  return gate;
+  return { arrive: gate.resolve, reached: reached.promise };
 };
 
 /** A day, a handler that begins `work` and returns or throws, and what was seen when it had ended. */
@@ -63,14 +65,14 @@ const scene = (
   { end = () => "the handler's" as unknown, gate = {} as Parameters<typeof holdBack>[1] } = {},
 ) => {
   const day = reportDay(table);
-  const arrive = holdBack(day.client, gate);
+  const { arrive, reached } = holdBack(day.client, gate);
   const locks: Lock[] = [];
   const handler: Handler = async ({ date }, { lock }) => {
     locks.push(lock);
     work(lock, date);
     return end();
   };
-  return { ...day, arrive: arrive.resolve, locks, handler };
+  return { ...day, arrive, reached, locks, handler };
 };
 
 const settled = (promise: Promise<unknown>) =>
@@ -84,7 +86,7 @@ describe.each(wrappers)("$name: a commit that nobody awaited", ({ wrap }) => {
     const day = scene((lock, date) => void lock.commit([toArchive(date)], { result: "the commit's" }));
     const invoke = wrap(day.handler, day.options);
     const invoked = settled(invoke(day.event));
-    await turn();
+    await day.reached;
     expect([await archive.item(day.event.date), day.locks[0]?.status]).toEqual([undefined, "held"]);
     day.arrive();
     expect(await invoked).toEqual({ value: "the handler's" });
@@ -161,7 +163,7 @@ describe.each(wrappers)("$name: a commit that nobody awaited", ({ wrap }) => {
     };
     const day = scene((lock, date) => void lock.commit([toArchive(date)]), { end: throws });
     const invoked = settled(wrap(day.handler, day.options)(day.event));
-    await turn();
+    await day.reached;
     day.arrive();
     expect(await invoked).toEqual({ error: "OutOfStockError" });
     expect(await day.item()).toMatchObject({ status: { S: "FINISHED" } });
@@ -230,7 +232,7 @@ describe.each(wrappers)("$name: what else nobody awaited", ({ wrap }) => {
   it.each(works)("%s: it is awaited", async (name, work) => {
     const day = scene((lock) => void work(lock));
     const invoked = settled(wrap(day.handler, day.options)(day.event));
-    await turn();
+    await day.reached;
     expect(day.types()).toEqual(["acquired"]);
     day.arrive();
     expect(await invoked).toEqual({ value: "the handler's" });
