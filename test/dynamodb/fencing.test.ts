@@ -3,7 +3,7 @@ import { DeleteItemCommand } from "@aws-sdk/client-dynamodb";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Lock, LockClient } from "../../src/index.ts";
-import { manualClock } from "../support/clock.ts";
+import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -59,7 +59,7 @@ let stories = 0;
 
 class Story {
   readonly #name = `story-${++stories}`;
-  readonly #start = Date.UTC(2026, 10, 21);
+  readonly #start = TODAY;
   readonly #clocks = SKEWS.map((skew) => manualClock(this.#start + skew));
   readonly #clients: readonly LockClient[];
   readonly #held: Lock[] = [];

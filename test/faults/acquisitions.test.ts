@@ -3,7 +3,7 @@ import { DeleteItemCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { LockError, LockHeldError } from "../../src/index.ts";
 import type { Item } from "../../src/record.ts";
-import { manualClock } from "../support/clock.ts";
+import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
 
@@ -40,7 +40,7 @@ describe("the end of a lease by watching", () => {
 
   it("'observed' trusts no clock: a holder whose wall clock stands still, and who renews, is not robbed", async () => {
     const mono = manualClock();
-    const stuck = { ...mono, now: () => Date.UTC(2026, 10, 21), monotonic: mono.monotonic, setTimer: mono.setTimer };
+    const stuck = { ...mono, now: () => TODAY, monotonic: mono.monotonic, setTimer: mono.setTimer };
     const a = aProcess(table.tableName, { clock: stuck, expiry: "observed", leaseMs: 9_000 });
     const lock = await a.locks.acquire(freshKey());
     let last = 0;
@@ -73,7 +73,7 @@ describe("the end of a lease by watching", () => {
 
   it("several keys, holder's clock an hour ahead, crashed: taken after a watched lease, as one key is", async () => {
     const key = freshKey();
-    await aProcess(table.tableName, { clock: manualClock(Date.UTC(2026, 10, 21) + HOUR) }).locks.acquire(`${key}-1`);
+    await aProcess(table.tableName, { clock: manualClock(TODAY + HOUR) }).locks.acquire(`${key}-1`);
     const clock = manualClock();
     const c = aProcess(table.tableName, { clock });
     const lock = await c.locks.acquire([`${key}-1`, `${key}-2`], { waitMs: 100_000 }).catch((e: Error) => e.message);
@@ -83,14 +83,14 @@ describe("the end of a lease by watching", () => {
   it("'observed' and several keys: a refusal costs one request", async () => {
     const key = freshKey();
     await aProcess(table.tableName).locks.acquire([`${key}-1`, `${key}-2`]);
-    const c = aProcess(table.tableName, { clock: manualClock(Date.UTC(2026, 10, 21) + HOUR), expiry: "observed" });
+    const c = aProcess(table.tableName, { clock: manualClock(TODAY + HOUR), expiry: "observed" });
     expect(await c.locks.tryAcquire([`${key}-1`, `${key}-2`])).toBeUndefined();
     expect(c.state.sent).toEqual(["TransactWriteItems"]);
   });
 
   it("'observed' does not end a permit by the clock either", async () => {
     const key = freshKey();
-    const a = aProcess(table.tableName, { clock: manualClock(Date.UTC(2026, 10, 21) - HOUR) });
+    const a = aProcess(table.tableName, { clock: manualClock(TODAY - HOUR) });
     const permit = await a.locks.acquire(key, { permits: 2 });
     const c = aProcess(table.tableName, { expiry: "observed" });
     const other = await c.locks.tryAcquire(key);

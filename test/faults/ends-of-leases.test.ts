@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Lock } from "../../src/index.ts";
-import { manualClock } from "../support/clock.ts";
+import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, losing, lost, type Wire } from "../support/process.ts";
 
@@ -109,7 +109,7 @@ describe("a watcher that trusts no clock", () => {
 
   it("does not take over from a holder that asks for less and for more in turn", async () => {
     const clock = manualClock();
-    const stuck = { ...clock, now: () => Date.UTC(2026, 10, 21), monotonic: clock.monotonic, setTimer: clock.setTimer };
+    const stuck = { ...clock, now: () => TODAY, monotonic: clock.monotonic, setTimer: clock.setTimer };
     const holder = aProcess(table.tableName, { clock: stuck, expiry: "observed", leaseMs: 9_000 });
     const lock = await holder.locks.acquire(freshKey());
     const { locks } = watch(clock, async () => {
@@ -124,7 +124,7 @@ describe("a watcher that trusts no clock", () => {
 
   it("does not take over from a holder whose clock is set back before each renewal", async () => {
     const clock = manualClock();
-    let wall = Date.UTC(2026, 10, 21);
+    let wall = TODAY;
     const jumping = { ...clock, now: () => wall, monotonic: clock.monotonic, setTimer: clock.setTimer };
     const holder = aProcess(table.tableName, { clock: jumping, expiry: "observed", leaseMs: 9_000 });
     const lock = await holder.locks.acquire(freshKey());
@@ -152,7 +152,7 @@ describe("a watcher that trusts no clock", () => {
 describe("an acquisition whose lease was over when its reply came, on a wall clock that stands still", () => {
   it("is renewed to an end that nobody has seen", async () => {
     const clock = manualClock();
-    const stuck = { ...clock, now: () => Date.UTC(2026, 10, 21), monotonic: clock.monotonic, setTimer: clock.setTimer };
+    const stuck = { ...clock, now: () => TODAY, monotonic: clock.monotonic, setTimer: clock.setTimer };
     const { locks, state } = aProcess(table.tableName, { clock: stuck, expiry: "observed", leaseMs: 2_000 });
     const key = freshKey();
     let first: string | undefined;

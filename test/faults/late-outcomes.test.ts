@@ -3,7 +3,7 @@ import { getEventListeners } from "node:events";
 import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { Lock, LockClient } from "../../src/index.ts";
-import { manualClock } from "../support/clock.ts";
+import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
 
@@ -117,7 +117,7 @@ describe("renewals", () => {
 
   it("'observed': a wall clock that stands still, and a watcher that looks seldom", async () => {
     const mono = manualClock();
-    const stuck = { ...mono, now: () => Date.UTC(2026, 10, 21), monotonic: mono.monotonic, setTimer: mono.setTimer };
+    const stuck = { ...mono, now: () => TODAY, monotonic: mono.monotonic, setTimer: mono.setTimer };
     const a = aProcess(table.tableName, { clock: stuck, expiry: "observed", leaseMs: 9_000 });
     const lock = await a.locks.acquire(freshKey());
     const waiting = {

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Lock } from "../../src/index.ts";
-import { manualClock } from "../support/clock.ts";
+import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, turn } from "../support/process.ts";
 
@@ -52,7 +52,7 @@ describe("a semaphore", () => {
   it("a renewal that arrives between the look and the counted write: not more holders than permits", async () => {
     // A's clock is 900 ms behind the others': within clockSkewMs.
     const clock = manualClock();
-    const slow = manualClock(Date.UTC(2026, 10, 21) - 900);
+    const slow = manualClock(TODAY - 900);
     const a = aProcess(table.tableName, { clock: slow, clockSkewMs: 1_000 });
     const b = aProcess(table.tableName, { clock, clockSkewMs: 1_000 });
     const key = freshKey();
@@ -105,7 +105,7 @@ describe("a durable execution", () => {
     const options = { leaseMs: 60_000, heartbeatMs: false, execution: "arn:1", owner: "arn:1" } as const;
     const one = aProcess(table.tableName);
     await one.locks.attempt("dynamoLock", [`${key}-1`, `${key}-2`], options);
-    const two = aProcess(table.tableName, { clock: manualClock(Date.UTC(2026, 10, 21) - 500) });
+    const two = aProcess(table.tableName, { clock: manualClock(TODAY - 500) });
     expect(await two.locks.attempt("dynamoLock", [`${key}-1`, `${key}-2`], options)).toMatchObject({ status: "held" });
   });
 });

@@ -3,7 +3,7 @@ import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dynamoLock, dynamoLockBatch, LockClient, LockHeldError, withLock } from "../../src/index.ts";
 import { chain, versions } from "../middy/setup.ts";
-import { manualClock } from "../support/clock.ts";
+import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess } from "../support/process.ts";
@@ -15,7 +15,7 @@ beforeAll(async () => {
 let keys = 0;
 const freshKey = () => `sighting-${++keys}`;
 const HOUR = 3_600_000;
-const START = Date.UTC(2026, 10, 21);
+const START = TODAY;
 
 /** A process that took the key for 10 s and crashed; its wall clock is an hour ahead, so that no clock ends its lease. */
 const crashed = async (key: string | string[], permits = 1) => {

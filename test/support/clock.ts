@@ -1,7 +1,10 @@
 import type { Clock } from "../../src/index.ts";
 
+/** Midnight of today: DynamoDB Local deletes by its own clock what a TTL of the past has ended. */
+export const TODAY = new Date().setUTCHours(0, 0, 0, 0);
+
 /** A clock that only moves when it is told to, or when somebody sleeps. */
-export const manualClock = (start = Date.UTC(2026, 10, 21)) => {
+export const manualClock = (start = TODAY) => {
   let wall = start;
   let monotonic = 0;
   const timers = new Map<object, { at: number; callback: () => void }>();
