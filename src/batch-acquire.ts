@@ -319,7 +319,7 @@ class Acquiring {
   }
 }
 
-/** What a function of the user's threw, unless it can't even be asked for its class. */
+/** Gives what a function of the user's threw, or an error in its place if it can't even be asked for its class. */
 const toReadable = (thrown: unknown): unknown => {
   try {
     Object.getPrototypeOf(Object(thrown));

@@ -21,7 +21,7 @@ export const textOrNone = (value: unknown): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined;
 
 /**
- * What is left of the invocation, in ms; negative when it is late, `Infinity` when that is not known. Contexts made for tests leave
+ * The time that is left of the invocation, in ms; negative when it is late, `Infinity` when that is not known. Contexts made for tests leave
  * the method out, or have one that returns nothing.
  */
 export const remainingMsOf = (context: object): number => {
@@ -35,7 +35,7 @@ export const remainingMsOf = (context: object): number => {
   }
 };
 
-/** What a run finds in its context beside what the caller put there. */
+/** The names under which a run finds its locks in its context. */
 type Name = "lock" | "locks";
 
 /** By a run's context, and by what it finds in it: the tokens of its locks, and of those around it. */

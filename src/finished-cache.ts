@@ -26,7 +26,7 @@ export class FinishedCache {
     return copy;
   }
 
-  /** What `set` needs to know of the time before a request is sent. */
+  /** A number that `set` compares: it changes when the key is forgotten. Ask for it before a request is sent. */
   generation(key: string): number {
     return this.#generations[generationOf(key)] as number;
   }

@@ -7,7 +7,7 @@ export const heldHere = new Set<string>();
 export const isAround = ({ status, token }: LockRecord, around: readonly string[]): boolean =>
   status === "IN_PROGRESS" && around.includes(token);
 
-/** Who holds the key of a record, in an error's words. Owners can have one name, tokens can't. */
+/** Says in an error's words by whom the key of a record is held. Owners can have one name, tokens can't. */
 export const holderOf = (record: LockRecord, around: readonly string[]): string => {
   if (isAround(record, around)) return "this invocation itself, under a lock around this one,";
   return heldHere.has(record.token) ? "another run of this process, or by this invocation itself," : "another run";

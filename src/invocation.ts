@@ -244,7 +244,7 @@ const answer = async <TEvent>(
     typeof duplicateResponse === "function"
       ? await (duplicateResponse as DuplicateResponse<TEvent>)(withoutTokens(await locks.withResult(record)), request)
       : structuredClone(duplicateResponse);
-  // What another run holds may still fail: its records must not be acknowledged.
+  // Another run that holds the key may still fail: its records must not be acknowledged.
   if (finished || !partialBatchOf(request.event) || reportsFailures(response)) return response;
   throw refused instanceof LockTimeoutError ? refused : refused.error;
 };

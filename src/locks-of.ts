@@ -35,7 +35,7 @@ export interface LocksInUse {
   readonly disabled: boolean;
 }
 
-/** What gives the client of these options for each invocation: `DYNAMO_LOCK_DISABLED` may change between two. */
+/** Gives a function that is asked for the client at each invocation: `DYNAMO_LOCK_DISABLED` may change between two. */
 export const locksOf = (caller: string, options: CommonOptions): (() => LocksInUse) => {
   const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent } = options;
   const locks =
