@@ -21,8 +21,8 @@ export const textOrNone = (value: unknown): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined;
 
 /**
- * The time that is left of the invocation, in ms; negative when it is late, `Infinity` when that is not known. Contexts made for tests leave
- * the method out, or have one that returns nothing.
+ * The time that is left of the invocation, in ms; negative when it is late, `Infinity` when that is
+ * not known. Contexts made for tests leave the method out, or have one that returns nothing.
  */
 export const remainingMsOf = (context: object): number => {
   try {
