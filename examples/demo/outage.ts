@@ -10,7 +10,13 @@ const logger = new Logger({ serviceName: "outage" });
 
 export const handler = middy<SQSEvent>()
   .use(injectLambdaContext(logger))
-  .use(dynamoLock({ key: ({ Records: [record] }) => record && JSON.parse(record.body).orderId, logger }))
+  .use(
+    dynamoLock({
+      namespace: "outage",
+      key: ({ Records: [record] }) => record && JSON.parse(record.body).orderId,
+      logger,
+    }),
+  )
   .handler(async ({ Records: [record] }) => {
     logger.info("Shipment begun");
     await sleep(Number(process.env.WORK_MS));

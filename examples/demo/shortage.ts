@@ -21,5 +21,5 @@ const ship = async (record: SQSRecord): Promise<void> => {
 
 export const handler = middy<SQSEvent>()
   .use(injectLambdaContext(logger))
-  .use(dynamoLockBatch({ key: (record: SQSRecord) => orderOf(record).orderId, logger }))
+  .use(dynamoLockBatch({ namespace: "shortage", key: (record: SQSRecord) => orderOf(record).orderId, logger }))
   .handler(async ({ Records }) => Promise.allSettled(Records.map(ship)));

@@ -33,7 +33,7 @@ const anEventComesTwice = (stage: Stage) =>
   stage.perform({
     title: "An event comes twice",
     function: report,
-    key: "2026-11-21",
+    key: "reports#2026-11-21",
     invocations: ["first", "repeat"],
     async play([first, repeat]) {
       await first.invoke(reportEvent("2026-11-21"));
@@ -48,7 +48,7 @@ const twoAtOnce = (stage: Stage) =>
   stage.perform({
     title: "Two at the same time",
     function: report,
-    key: "2026-11-22",
+    key: "reports#2026-11-22",
     invocations: ["one", "the other", "retry"],
     async play([one, other, retry]) {
       await Promise.all([one.invoke(reportEvent("2026-11-22")), other.invoke(reportEvent("2026-11-22"))]);
@@ -64,7 +64,7 @@ const aHandlerThrows = (stage: Stage) =>
   stage.perform({
     title: "A handler that throws",
     function: outage,
-    key: "order-1",
+    key: "outage#order-1",
     invocations: ["throws", "retry at once", "repeat"],
     async play([throws, retry, repeat]) {
       await throws.invoke(orderEvent("order-1", 1));
@@ -81,7 +81,7 @@ const aPayment = (stage: Stage) =>
   stage.perform({
     title: "A payment over HTTP",
     function: payment,
-    key: "8e03978e",
+    key: "payments#8e03978e",
     invocations: ["request", "concurrent repeat", "later repeat", "without a key"],
     async play([request, concurrent, later, keyless]) {
       const paying = request.invoke(paymentEvent("8e03978e"));
@@ -102,7 +102,7 @@ const aCrash = (stage: Stage, locks: LockClient) =>
   stage.perform({
     title: "A crash in the middle",
     function: order,
-    key: "order-2",
+    key: "orders#order-2",
     invocations: ["crashes", "retry at once", "retry later"],
     async play([crashes, atOnce, later]) {
       const crash = crashes.invoke(orderEvent("order-2", 1));
@@ -112,7 +112,7 @@ const aCrash = (stage: Stage, locks: LockClient) =>
       await crash;
       await atOnce.invoke(orderEvent("order-2", 2));
       const now = Date.now();
-      const { expiresAt = now } = (await locks.get(`${order.name}#order-2`)) ?? {};
+      const { expiresAt = now } = (await locks.get("orders#order-2")) ?? {};
       const leaseEnd = Math.min(expiresAt, now + order.timeoutMs); // the demo has to end, also if this is not a lease
       await sleep(leaseEnd + CLOCK_SKEW_MS - now);
       await later.invoke(orderEvent("order-2", 3));
@@ -127,7 +127,7 @@ const aBatch = (stage: Stage) =>
   stage.perform({
     title: "A batch of ten",
     function: shortage,
-    key: "order-14",
+    key: "shortage#order-14",
     invocations: ["the day before", "elsewhere", "batch of ten", "redelivery"],
     async play([before, elsewhere, batch, redelivery]) {
       await before.invoke(batchEvent(["order-11", "order-12"]));

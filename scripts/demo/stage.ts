@@ -15,6 +15,7 @@ export interface Scene {
 export interface Script<Labels extends readonly string[]> {
   title: string;
   function: SamFunction;
+  /** As stored: with the namespace of the function's handler. */
   key: string;
   /** Each in a sandbox of its own. */
   invocations: readonly [...Labels];
@@ -63,7 +64,7 @@ export class Stage {
     };
     return {
       title,
-      key: `${fn.name}#${key}`,
+      key,
       sandboxes: cast,
       promises: Object.entries(promises).map(([text, kept]) => ({ text, kept })),
     };
