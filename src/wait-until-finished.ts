@@ -25,9 +25,10 @@ const checks: Record<string, Check> = {
 };
 
 /**
- * Waits until none of the keys is held: those that are finished, released, over or absent don't count. Gives the keys that
- * are still held when the time is up, so `[]` when none is held: a run that failed has released its key, too. The reads are strongly consistent, because no write decides
- * here: a lock that was taken just now must not be overlooked.
+ * Waits until none of the keys is held: those that are finished, released, over or absent don't
+ * count. Gives the keys that are still held when the time is up. `[]` says that none is held, and
+ * not that all are done: a run that failed has released its key, too. The reads are strongly
+ * consistent, because no write decides here: a lock that was taken just now must not be overlooked.
  *
  * Needs `dynamodb:BatchGetItem`.
  *

@@ -41,7 +41,7 @@ describe.each(kinds)("the lease of $name", ({ keys, permits }) => {
     expect(lock.remainingMs).toBe(LEASE_MS);
     expect(lock.expiresAt).toBeGreaterThan(before);
     for (const key of lock.keys) {
-      // Who watches waits for `lease_ms` from now on: it must not be less than what the holder counts on.
+      // A watcher waits for `lease_ms` from now on: it must not be less than what the holder counts on.
       expect(await leaseIn(key)).toEqual({ leaseMs: LEASE_MS, expiresAt: lock.expiresAt });
     }
     clock.advance(LEASE_MS - 1);

@@ -94,7 +94,7 @@ const ours: Record<string, Item> = {
   },
   "a time out of a date's range": { ...crashed, acquired_at: { N: "1795219200000000000" } },
 };
-/** What no acquisition may overwrite, and no reader takes for a record. */
+/** Items that no acquisition may overwrite, and that no reader takes for a record. */
 const foreign: Record<string, Item> = {
   "the key alone": {},
   "no token": without("token"),
