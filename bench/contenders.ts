@@ -3,9 +3,9 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { CreateTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { clientConfig } from "../scripts/engine.ts";
-import { createClient } from "../src/dynamodb-client.ts";
+import { createClient } from "../src/dynamodb/client.ts";
 import { type Backoff, createLockTable, LockClient } from "../src/index.ts";
-import { DEFAULTS } from "../src/options.ts";
+import { DEFAULTS } from "../src/lock/options.ts";
 import { benchDirectory } from "./fetch.ts";
 import { type Meter, metered, send } from "./meter.ts";
 

@@ -1,16 +1,11 @@
-export {
-  forceRelease,
-  type ListLocksFilter,
-  listLocks,
-  type PurgeLocksOptions,
-  purgeLocks,
-  releaseAllLocks,
-} from "./admin.ts";
-export { dynamoLockBatch } from "./batch.ts";
-export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch-options.ts";
-export type { BatchResponse, BatchResult } from "./batch-outcome.ts";
-export type { Clock } from "./clock.ts";
-export { type DescribeLockOptions, describeLock, type HoldingDescription, type LockDescription } from "./describe.ts";
+export { dynamoLockBatch } from "./batch/dynamo-lock-batch.ts";
+export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch/options.ts";
+export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
+export { withLockBatch } from "./batch/with-lock-batch.ts";
+export { LockClient } from "./client/lock-client.ts";
+export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
+export type { WarmUp } from "./client/warm-up.ts";
+export type { Clock } from "./common/clock.ts";
 export {
   LockBatchError,
   LockError,
@@ -24,7 +19,7 @@ export {
   LockTimeoutError,
   PayloadMismatchError,
   ReplayedError,
-} from "./errors.ts";
+} from "./common/errors.ts";
 export type {
   AboutLock,
   KeptReason,
@@ -33,7 +28,11 @@ export type {
   LockLogger,
   LockMetrics,
   NotStartedReason,
-} from "./events.ts";
+} from "./common/events.ts";
+export type { LockKey } from "./common/key.ts";
+export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
+export type { Jsonified } from "./common/result.ts";
+export { dynamoLock } from "./invocation/dynamo-lock.ts";
 export type {
   DuplicateResponse,
   DynamoLockOptions,
@@ -41,19 +40,25 @@ export type {
   LockRequest,
   MaybeLockContext,
   OnError,
-} from "./invocation-options.ts";
-export type { LockKey } from "./key.ts";
-export type { Lock, LockHandleStatus } from "./lock.ts";
-export { LockClient } from "./lock-client.ts";
-export { dynamoLock } from "./middleware.ts";
-export type { DynamoLockMiddleware } from "./middy-request.ts";
-export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
-export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./record.ts";
-export type { Jsonified } from "./result.ts";
-export type { CommitOptions, FinishOptions, ReleaseOptions } from "./settlement.ts";
-export { type CreateLockTableOptions, createLockTable } from "./table.ts";
-export type { Backoff } from "./wait.ts";
-export type { WaitUntilFinishedOptions } from "./wait-until-finished.ts";
-export type { WarmUp } from "./warm-up.ts";
-export { withLock } from "./with-lock.ts";
-export { withLockBatch } from "./with-lock-batch.ts";
+} from "./invocation/options.ts";
+export { withLock } from "./invocation/with-lock.ts";
+export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
+export type { Lock, LockHandleStatus } from "./lock/lock.ts";
+export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./lock/options.ts";
+export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settlement.ts";
+export {
+  forceRelease,
+  type ListLocksFilter,
+  listLocks,
+  type PurgeLocksOptions,
+  purgeLocks,
+  releaseAllLocks,
+} from "./operate/admin.ts";
+export { type CreateLockTableOptions, createLockTable } from "./operate/create-table.ts";
+export {
+  type DescribeLockOptions,
+  describeLock,
+  type HoldingDescription,
+  type LockDescription,
+} from "./operate/describe.ts";
+export type { Backoff } from "./protocol/wait.ts";

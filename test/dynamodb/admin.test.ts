@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
+import { waitUntilFinished } from "../../src/client/wait-until-finished.ts";
+import { warmUp } from "../../src/client/warm-up.ts";
 import {
   createLockTable,
   describeLock,
@@ -15,8 +17,6 @@ import {
   purgeLocks,
   releaseAllLocks,
 } from "../../src/index.ts";
-import { waitUntilFinished } from "../../src/wait-until-finished.ts";
-import { warmUp } from "../../src/warm-up.ts";
 import { manualClock } from "../support/clock.ts";
 import { actBefore, countingClient, lockTable, loseReplies } from "../support/dynamodb.ts";
 

@@ -15,7 +15,7 @@ import {
   withLock,
   withLockBatch,
 } from "../../src/index.ts";
-import type { Item } from "../../src/record.ts";
+import type { Item } from "../../src/protocol/item.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/common/clock.ts";
 import { LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";

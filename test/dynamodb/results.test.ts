@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { MAX_RESULT_BYTES } from "../../src/common/result.ts";
 import { type Lock, LockClient, type LockEvent } from "../../src/index.ts";
-import { MAX_RESULT_BYTES } from "../../src/result.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;

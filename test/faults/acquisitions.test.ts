@@ -2,7 +2,7 @@
 import { DeleteItemCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { LockError, LockHeldError } from "../../src/index.ts";
-import type { Item } from "../../src/record.ts";
+import type { Item } from "../../src/protocol/item.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
@@ -350,7 +350,7 @@ describe("records", () => {
 
 describe("close", () => {
   it("ends what waits: no more requests, and no sleep keeps the process awake", async () => {
-    const { systemClock } = await import("../../src/clock.ts");
+    const { systemClock } = await import("../../src/common/clock.ts");
     const holder = await aProcess(table.tableName, { clock: systemClock }).locks.acquire(freshKey());
     const c = aProcess(table.tableName, { clock: systemClock });
     const waiting = c.locks.acquire(holder.key, { waitMs: 5_000 }).catch((e: { code: string }) => e.code);

@@ -2,8 +2,8 @@
 import { BatchGetItemCommand, DynamoDBClient, DynamoDBServiceException } from "@aws-sdk/client-dynamodb";
 import { mockClient } from "aws-sdk-client-mock";
 import { describe, expect, it } from "vitest";
+import { readMany } from "../../src/dynamodb/read-many.ts";
 import { LockClient } from "../../src/index.ts";
-import { readMany } from "../../src/read-many.ts";
 import { manualClock } from "../support/clock.ts";
 
 const keys = ["a", "b", "c"];

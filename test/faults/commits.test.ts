@@ -1,7 +1,7 @@
 /** What the network and other transactions do to a commit: the effect happens once, or not at all, and the caller is told which. */
 import type { TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/common/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, losing, lost, type Wire } from "../support/process.ts";
 

@@ -138,7 +138,7 @@ describe("options", () => {
   });
 
   it("a semaphore in a Lambda: the lease, which is the remaining time, is compared with retentionMs", async () => {
-    const { systemClock } = await import("../../src/clock.ts");
+    const { systemClock } = await import("../../src/common/clock.ts");
     const { locks } = aProcess(table.tableName, { retentionMs: 60_000, clock: systemClock });
     const key = freshKey();
     let ttlIsAfterLease = true;
@@ -171,7 +171,7 @@ describe("options", () => {
   });
 
   it("remainingMs can be handed to extend", async () => {
-    const { systemClock } = await import("../../src/clock.ts");
+    const { systemClock } = await import("../../src/common/clock.ts");
     const { locks } = aProcess(table.tableName, { clock: systemClock });
     const lock = await locks.acquire(freshKey());
     await turn(5);

@@ -1,7 +1,7 @@
 /** Outcomes that come late, or not at all. */
 import { getEventListeners } from "node:events";
 import { beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock } from "../../src/common/clock.ts";
 import type { Lock, LockClient } from "../../src/index.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";

@@ -14,7 +14,7 @@ import {
   type LockEvent,
   withLock,
 } from "../../src/index.ts";
-import type { Item } from "../../src/record.ts";
+import type { Item } from "../../src/protocol/item.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 

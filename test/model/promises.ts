@@ -1,5 +1,5 @@
 import type { Lock } from "../../src/index.ts";
-import type { Item } from "../../src/record.ts";
+import type { Item } from "../../src/protocol/item.ts";
 import { EPOCH } from "./clock.ts";
 
 /** A lock as the application that holds it sees it. */

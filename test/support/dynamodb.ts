@@ -3,7 +3,7 @@ import { DynamoDBClient, type DynamoDBClientConfig, GetItemCommand, PutItemComma
 import { inject } from "vitest";
 import { clientConfig } from "../../scripts/engine.ts";
 import { createLockTable } from "../../src/index.ts";
-import type { Item } from "../../src/record.ts";
+import type { Item } from "../../src/protocol/item.ts";
 
 export const localConfig = () => clientConfig(inject("endpoint"));
 

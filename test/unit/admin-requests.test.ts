@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { forceReleaseRequest, removeRequest, scanRequest } from "../../src/admin-requests.ts";
 import type { LockRecord } from "../../src/index.ts";
-import type { TableLayout } from "../../src/requests.ts";
+import { forceReleaseRequest, removeRequest, scanRequest } from "../../src/protocol/admin-requests.ts";
+import type { TableLayout } from "../../src/protocol/requests.ts";
 
 const layout: TableLayout = { tableName: "t", keyAttribute: "lock_id", ttlAttribute: "ttl", retentionMs: 1_000 };
 const sorted: TableLayout = { ...layout, sortKey: { attribute: "sk", value: 1 } };

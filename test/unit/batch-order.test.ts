@@ -1,7 +1,7 @@
 /** The order of a batch as a property, over random batches, groups, holders, repeats, duplicates and failures. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { concludeBatch, type Place, planBatch, type Wish } from "../../src/batch-order.ts";
+import { concludeBatch, type Place, planBatch, type Wish } from "../../src/batch/order.ts";
 
 interface Case {
   readonly groups: readonly (string | undefined)[];

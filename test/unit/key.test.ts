@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { toStoredKey, toStoredKeys } from "../../src/common/key.ts";
 import { LockKeyError } from "../../src/index.ts";
-import { toStoredKey, toStoredKeys } from "../../src/key.ts";
 
 describe("a key", () => {
   it("is stored with its namespace", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { SemaphoreHolder } from "../../src/record.ts";
-import { acquireRequest, renewRequest, settleRequest, type TableLayout } from "../../src/requests.ts";
-import { acquireSlotRequest } from "../../src/semaphore-requests.ts";
+import type { SemaphoreHolder } from "../../src/common/record.ts";
+import { acquireRequest, renewRequest, settleRequest, type TableLayout } from "../../src/protocol/requests.ts";
+import { acquireSlotRequest } from "../../src/protocol/semaphore-requests.ts";
 
 const layout: TableLayout = { tableName: "t", keyAttribute: "lock_id", ttlAttribute: "ttl", retentionMs: 1_000 };
 const claim = { key: "k", owner: "o", token: "t1", leaseMs: 10_000, clockSkewMs: 1_000 };

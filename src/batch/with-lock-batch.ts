@@ -1,0 +1,68 @@
+import type { Context } from "aws-lambda";
+import { checkArgument, ofType } from "../common/check.ts";
+import { isStream, refuseCallback, refuseStreaming } from "../invocation/guard.ts";
+import { isMiddyTimeout } from "../lambda/middy-request.ts";
+import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
+import type { BatchResponse, BatchResult } from "./outcome.ts";
+import { createBatchGuard } from "./run.ts";
+
+type EventOf<TRecord> = { Records: TRecord[] };
+
+/**
+ * `dynamoLockBatch` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
+ * handler has ended: prefer it where other middlewares answer early, for such an answer acknowledges what another run holds.
+ *
+ * @example
+ * export const handler = withLockBatch(
+ *   async (event: SQSEvent) => Promise.allSettled(event.Records.map(ship)),
+ *   { key: (record) => JSON.parse(record.body).orderId },
+ * );
+ *
+ * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
+ * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
+ */
+export function withLockBatch<TRecord, TContext extends object = Context>(
+  handler: (
+    event: EventOf<TRecord>,
+    context: TContext & LocksContext<TRecord>,
+  ) => PromiseLike<BatchResult> | BatchResult,
+  options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
+): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
+export function withLockBatch<TRecord, TContext extends object = Context>(
+  handler: (
+    event: EventOf<TRecord>,
+    context: TContext & MaybeLocksContext<TRecord>,
+  ) => PromiseLike<BatchResult> | BatchResult,
+  options: DynamoLockBatchOptions<TRecord>,
+): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
+export function withLockBatch<TRecord>(
+  handler: (
+    event: EventOf<TRecord>,
+    context: Context & LocksContext<TRecord>,
+  ) => PromiseLike<BatchResult> | BatchResult,
+  options: DynamoLockBatchOptions<TRecord>,
+): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
+  checkArgument("withLockBatch", "the handler, the first argument,", handler, ofType("function"));
+  refuseCallback("withLockBatch", handler);
+  const begin = createBatchGuard("withLockBatch", options);
+  return async (event, callers) => {
+    if (isStream(callers)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
+    const { run, context } = await begin(event, callers ?? {}); // a test may leave it out
+    if (run.records.length === 0) return run.settle(undefined);
+    const given = { ...event, Records: [...run.records] as TRecord[] };
+    let response: unknown;
+    try {
+      response = await handler(given, context as Context & LocksContext<TRecord>);
+    } catch (error) {
+      if (isMiddyTimeout(error))
+        run.abandon("timeout"); // of a Middy within: its handler may still be running
+      else await run.fail();
+      throw error;
+    }
+    if (isStream(response)) {
+      run.abandon("streaming");
+      throw refuseStreaming();
+    }
+    return run.settle(response, given);
+  };
+}

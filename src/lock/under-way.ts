@@ -1,0 +1,78 @@
+import type { Clock } from "../common/clock.ts";
+import { LockError } from "../common/errors.ts";
+import { inParallel } from "../common/parallel.ts";
+
+/** A promise that knows whether anybody listens to it: a failure that nobody has heard of, nobody has dealt with. */
+class Call extends Promise<void> {
+  static override get [Symbol.species]() {
+    return Promise;
+  }
+
+  isHeard = false;
+  hasFailed = false;
+
+  // biome-ignore lint/suspicious/noThenProperty: a promise has one, and `await` calls it
+  override then<T, U>(
+    onFulfilled?: ((value: undefined) => T | PromiseLike<T>) | null,
+    onRejected?: ((reason: unknown) => U | PromiseLike<U>) | null,
+  ): Promise<T | U> {
+    this.isHeard = true;
+    return super.then(onFulfilled as (() => T | PromiseLike<T>) | null, onRejected);
+  }
+}
+
+const hanging = () =>
+  new LockError(
+    "LOCK_REQUEST",
+    "A commit that was not awaited has no answer while the invocation ends: it is not known whether it applied, and the key is left " +
+      "to its lease. Await it, and give the client's requestHandler a requestTimeout",
+  );
+
+/** The outcome of calls that were not awaited. */
+export interface Unawaited {
+  /** Some of them still hang. */
+  readonly hangs: boolean;
+  /** The first failure of a call that must not fail unheard. */
+  readonly failure: { readonly error: unknown } | undefined;
+}
+
+/** The calls on a lock that are under way, and those that failed without anybody having heard of it. */
+export class UnderWay {
+  readonly #calls = new Map<Call, { readonly isVital: boolean }>();
+
+  /** `isVital`: must not fail unheard. */
+  add(isVital: boolean, work: Promise<void>): Promise<void> {
+    const call = new Call((resolve) => resolve(work));
+    this.#calls.set(call, { isVital });
+    work.then(
+      () => this.#calls.delete(call),
+      () => {
+        call.hasFailed = true;
+        if (!isVital || call.isHeard) this.#calls.delete(call);
+      },
+    );
+    return call;
+  }
+
+  /** Waits for what is under way by now, at most `ms`. From then on its failures are no unhandled rejections. */
+  async settled(clock: Clock, ms: number): Promise<Unawaited> {
+    let failure: Unawaited["failure"];
+    const calls = [...this.#calls].filter(([call]) => !(call.hasFailed && call.isHeard));
+    if (calls.length === 0) return { hangs: false, failure };
+    for (const [call] of calls) call.catch(() => {});
+    const isDone = await inParallel(
+      calls,
+      calls.length,
+      async ([call, { isVital }]) => {
+        await call.catch((error: unknown) => {
+          if (isVital) failure ??= { error };
+        });
+        this.#calls.delete(call);
+      },
+      { clock, ms },
+    );
+    if (!isDone && calls.some(([call, { isVital }]) => isVital && this.#calls.has(call)))
+      failure ??= { error: hanging() };
+    return { hangs: !isDone, failure };
+  }
+}

@@ -1,0 +1,277 @@
+/** What an operator does to locks that are not their own: functions beside the client, so that a bundle carries only what it uses. */
+import { randomUUID } from "node:crypto";
+import { isLockClient, type LockClient } from "../client/lock-client.ts";
+import {
+  arrayOfKeys,
+  type Check,
+  checkArgument,
+  checkOptions,
+  milliseconds,
+  ofType,
+  oneOf,
+  show,
+  text,
+  wholeNumber,
+} from "../common/check.ts";
+import { LockError, LockOptionsError } from "../common/errors.ts";
+import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "../common/key.ts";
+import { holdingsOf, isOver, type LockRecord, type LockStatus, withoutTokens } from "../common/record.ts";
+import { readMany } from "../dynamodb/read-many.ts";
+import type { LockInternals } from "../lock/internals.ts";
+import type { ScanFilter } from "../protocol/admin-requests.ts";
+
+export interface ListLocksFilter {
+  readonly status?: LockStatus | undefined;
+  /** Who holds it, or was the last to. */
+  readonly owner?: string | undefined;
+  /** How the key begins, without the client's namespace. */
+  readonly keyPrefix?: string | undefined;
+  /** `true`: records that are over (released, lease or window ended), so that an acquisition would succeed. `false`: the others. */
+  readonly expired?: boolean | undefined;
+  /**
+   * Most items that one request looks at. Without it 1 MB of them.
+   * @default none
+   */
+  readonly pageSize?: number | undefined;
+  /**
+   * Read the latest state of each item, at twice the price.
+   * @default false
+   */
+  readonly consistentRead?: boolean | undefined;
+}
+
+export interface PurgeLocksOptions {
+  /**
+   * Only these keys.
+   * @default every key of the client's namespace
+   */
+  readonly keys?: readonly LockKey[] | undefined;
+  /**
+   * Delete whatever has not been written for this long, in ms: also a lock that is held, and what is still remembered. A
+   * renewal is a write.
+   * @default none
+   */
+  readonly olderThanMs?: number | undefined;
+  /**
+   * Delete finished records before the time they are remembered has ended: their keys can run again.
+   * @default false
+   */
+  readonly finished?: boolean | undefined;
+}
+
+const listChecks: Record<string, Check> = {
+  status: oneOf("IN_PROGRESS", "FINISHED", "RELEASED", "SEMAPHORE"),
+  owner: text,
+  keyPrefix: text,
+  expired: ofType("boolean"),
+  pageSize: wholeNumber(1, 2 ** 31 - 1),
+  consistentRead: ofType("boolean"),
+};
+
+const purgeChecks: Record<string, Check> = {
+  keys: arrayOfKeys,
+  olderThanMs: milliseconds(0),
+  finished: ofType("boolean"),
+};
+
+/**
+ * The records of the client's namespace (of the whole table if it has none), in no order, read page by page: leaving the loop
+ * ends the scan. (`dynamoLock` has the function's name as namespace.) Items that something else wrote are passed over. A scan reads the whole table and costs accordingly, whatever
+ * the filter (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.FilterExpression).
+ *
+ * Needs `dynamodb:Scan`.
+ *
+ * @example
+ * for await (const record of listLocks(locks, { status: "IN_PROGRESS", expired: true })) {
+ *   console.warn(`${record.owner} never finished ${record.key}`);
+ * }
+ *
+ * @throws LockOptionsError at the call; LockTableError, LockError from the loop
+ */
+export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): AsyncGenerator<LockRecord, void, void> => {
+  const internals = internalsOf("listLocks", locks);
+  checkOptions("listLocks", filter, listChecks);
+  return scan(internals, filter);
+};
+
+/**
+ * Deletes records that nobody needs any more, and says which: the keys as stored. Without options these are the released and
+ * those whose time to be remembered has ended; TTL would delete them too, days later. `finished` and `olderThanMs` take away
+ * more, on your responsibility. A lease that ended without a finish stays until it is `olderThanMs`: whoever takes the key over
+ * is told of it, and its holder may still finish.
+ *
+ * A record is deleted only as it was seen: a lock taken or renewed meanwhile survives. So does one that was taken within
+ * `clockSkewMs`, because fencing tokens begin at the clock, and the next must be greater. One failure doesn't stop the rest.
+ *
+ * The wall clock of the caller decides, with `expiry: 'observed'` too. If it is ahead of others by more than `clockSkewMs`,
+ * finished keys are forgotten so much too early, and the next fencing token of a deleted key may be lower than its last.
+ *
+ * Needs `dynamodb:DeleteItem`, and `Scan`, or with `keys` `BatchGetItem`.
+ *
+ * @example
+ * // At the start of a nightly run: forget last night's, and whatever has shown no sign of life for 20 minutes.
+ * await purgeLocks(locks, { keys: ["report"], finished: true, olderThanMs: 20 * 60_000 });
+ *
+ * @throws LockOptionsError, LockKeyError, LockTableError, LockError, or AggregateError of the deletions that failed
+ */
+export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions = {}): Promise<string[]> => {
+  const internals = internalsOf("purgeLocks", locks);
+  checkOptions("purgeLocks", options, purgeChecks);
+  const { keys, olderThanMs, finished = false } = options;
+  const { store, clock, clockSkewMs, namespace } = internals;
+  const isNeeded = (record: LockRecord) => {
+    const now = clock.now();
+    if (record.fencingToken > now - clockSkewMs) return true;
+    if (olderThanMs !== undefined && record.updatedAt <= now - olderThanMs) return false;
+    return !holdingsOf(record).every(
+      ({ status, expiresAt }) =>
+        status === "RELEASED" || (status === "FINISHED" && (finished || expiresAt <= now - clockSkewMs)),
+    );
+  };
+  const records = keys
+    ? await readMany(
+        internals,
+        keys.map((key) => toStoredKey(key, namespace)),
+      )
+    : scan(internals, {});
+  return forEachRecord(records, "purged", async (record) => {
+    if (isNeeded(record)) return undefined;
+    try {
+      return (await store.remove(record)) ? record.key : undefined;
+    } finally {
+      internals.forget(record.key); // not before: until then a reply on its way may be about the record
+    }
+  });
+};
+
+/**
+ * Breaks whatever lock is on the key, held or finished, and gives the record that was broken, or `undefined` if the key was free
+ * already. The key can be taken at once; its fencing token goes on from where it was. The holder is not stopped: its next
+ * write finds the lock `stolen`, and changes nothing. Reported as `force-released`.
+ *
+ * Needs `dynamodb:GetItem` and `UpdateItem`.
+ *
+ * @example
+ * const broken = await forceRelease(locks, "report-2026-11-21");
+ * if (broken) console.warn(`took it from ${broken.owner}`);
+ *
+ * @throws LockKeyError, LockTableError, LockError
+ */
+export const forceRelease = async (
+  locks: LockClient,
+  key: LockKey,
+  ...others: readonly never[]
+): Promise<LockRecord | undefined> => {
+  const internals = internalsOf("forceRelease", locks, others);
+  const record = await internals.store.read(toStoredKey(key, internals.namespace));
+  return record && breakLock(internals, record, isTaken);
+};
+
+/**
+ * Breaks every lock of the client's namespace that is held now, its lease over or not, and gives their records as they were.
+ * What is finished stays, and so does a lock taken after the scan has passed it. One failure doesn't stop the rest.
+ *
+ * Needs `dynamodb:Scan` and `UpdateItem`.
+ *
+ * @throws LockTableError, LockError, or AggregateError of the locks that could not be released
+ */
+export const releaseAllLocks = async (locks: LockClient, ...others: readonly never[]): Promise<LockRecord[]> => {
+  const internals = internalsOf("releaseAllLocks", locks, others);
+  return forEachRecord(scan(internals, { consistentRead: true }), "released", (seen) =>
+    // Taking another slot of a semaphore changes its record, but it is the same lock.
+    breakLock(internals, seen, (record) => isHeld(record) && (record === seen || record.status === "SEMAPHORE")),
+  );
+};
+
+/** Checks the arguments. A function without options refuses some that were meant to limit its work. */
+const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): LockInternals => {
+  checkArgument(caller, "locks, the first argument,", locks, (value) =>
+    isLockClient(value) ? undefined : "must be a LockClient",
+  );
+  if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
+  return locks.internals;
+};
+
+const isTaken = (record: LockRecord) => holdingsOf(record).some(({ status }) => status !== "RELEASED");
+const isHeld = (record: LockRecord) => holdingsOf(record).some(({ status }) => status === "IN_PROGRESS");
+
+async function* scan(
+  { store, clock, clockSkewMs, namespace }: LockInternals,
+  { status, owner, keyPrefix = "", expired, pageSize, consistentRead }: ListLocksFilter,
+): AsyncGenerator<LockRecord, void, void> {
+  const prefix = namespace === undefined ? keyPrefix : `${namespace}${NAMESPACE_SEPARATOR}${keyPrefix}`;
+  const by = clock.now() - clockSkewMs;
+  const filter: ScanFilter = {
+    keyPrefix: prefix || undefined,
+    status,
+    owner,
+    ended: expired === undefined ? undefined : { over: expired, by },
+  };
+  const matches = (record: LockRecord) =>
+    (owner === undefined || holdingsOf(record).some((holding) => holding.owner === owner)) &&
+    (expired === undefined || isOver(record, by) === expired);
+
+  let startKey: Awaited<ReturnType<typeof store.scan>>["next"];
+  do {
+    const page = await store.scan(filter, { startKey, limit: pageSize, consistent: consistentRead });
+    yield* page.records.filter(matches).map(withoutTokens);
+    startKey = page.next;
+  } while (startKey);
+}
+
+/** How often a lock that keeps changing hands is tried to break. */
+const MAX_ATTEMPTS = 10;
+
+/** Frees the key as long as what is there is `wanted`. Gives what was broken. */
+const breakLock = async (
+  { store, clock, report, forget }: LockInternals,
+  seen: LockRecord,
+  wanted: (record: LockRecord) => boolean,
+): Promise<LockRecord | undefined> => {
+  let record: LockRecord | undefined = seen;
+  for (let attempt = 1; record && wanted(record); attempt++) {
+    // Also if it fails: it may have been applied.
+    const reply = await store.forceRelease(record, randomUUID()).finally(() => forget(seen.key));
+    if (reply.released) {
+      const { key, owner, token, fencingToken, status, expiresAt, acquiredAt } = record;
+      const elapsedMs = clock.now() - acquiredAt;
+      report({ type: "force-released", key, owner, token, fencingToken, elapsedMs, status, expiresAt });
+      return withoutTokens(record);
+    }
+    if (attempt === MAX_ATTEMPTS) {
+      throw new LockError(
+        "LOCK_REQUEST",
+        `Lock ${JSON.stringify(seen.key)} was not released: it changed ${attempt} times meanwhile`,
+      );
+    }
+    record = reply.record;
+  }
+  return undefined;
+};
+
+/** How many requests are in flight at once. */
+const CONCURRENCY = 20;
+
+/** Does the work on all records, and gives what it gave. Failures are collected and thrown at the end. */
+const forEachRecord = async <T>(
+  records: Iterable<LockRecord> | AsyncIterable<LockRecord>,
+  done: string,
+  work: (record: LockRecord) => Promise<T | undefined>,
+): Promise<T[]> => {
+  const outcomes: PromiseSettledResult<T | undefined>[] = [];
+  let batch: LockRecord[] = [];
+  const finishBatch = async () => {
+    outcomes.push(...(await Promise.allSettled(batch.map(work))));
+    batch = [];
+  };
+  for await (const record of records) {
+    batch.push(record);
+    if (batch.length === CONCURRENCY) await finishBatch();
+  }
+  await finishBatch();
+  const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+  if (errors.length > 0) throw new AggregateError(errors, `${errors.length} of ${outcomes.length} locks not ${done}`);
+  return outcomes.flatMap((outcome) =>
+    outcome.status === "fulfilled" && outcome.value !== undefined ? [outcome.value] : [],
+  );
+};

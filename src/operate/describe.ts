@@ -1,0 +1,100 @@
+import { type Check, checkArgument, checkOptions, milliseconds, text } from "../common/check.ts";
+import { systemClock } from "../common/clock.ts";
+import { LockOptionsError } from "../common/errors.ts";
+import { type Holding, holdingsOf, type LockRecord, type LockStatus } from "../common/record.ts";
+
+export interface DescribeLockOptions {
+  /**
+   * IANA name of the time zone in which times are written, such as `"America/Sao_Paulo"`.
+   * @default 'UTC'
+   */
+  readonly timeZone?: string | undefined;
+  /**
+   * The present, epoch ms.
+   * @default Date.now()
+   */
+  readonly now?: number | undefined;
+}
+
+/** One holding, for people. Times are ISO 8601 with the offset of the time zone. */
+export interface HoldingDescription {
+  readonly status: LockStatus;
+  readonly owner: string;
+  readonly fencingToken: number;
+  readonly acquiredAt: string;
+  /** End of the lease, or of the time that a finished key is remembered; absent when released. */
+  readonly expiresAt?: string;
+  /** From the acquisition until now, or until a finish or a release, in ms. */
+  readonly elapsedMs: number;
+  /** Until `expiresAt`, in ms, never negative. */
+  readonly remainingMs: number;
+}
+
+export interface LockDescription extends HoldingDescription {
+  readonly key: string;
+  readonly updatedAt: string;
+  /** Of a semaphore: those who have not released it. The fields above are those of the latest to take it. */
+  readonly holders?: readonly HoldingDescription[];
+}
+
+const recordCheck: Check = (value) => {
+  const { key, acquiredAt, updatedAt, expiresAt } = Object(value) as Partial<LockRecord>;
+  const isRecord = typeof key === "string" && [acquiredAt, updatedAt, expiresAt].every(Number.isFinite);
+  return isRecord ? undefined : "must be a LockRecord, as get and listLocks give it";
+};
+
+const checks: Record<string, Check> = { timeZone: text, now: milliseconds(0) };
+
+/**
+ * A record as people read it: how long the key has been held, how long it still will be, and when, in a time zone of choice.
+ *
+ * @example
+ * const record = await locks.get("report-2026-11-21");
+ * if (record) console.table(describeLock(record, { timeZone: "Europe/Berlin" }));
+ *
+ * @throws LockOptionsError for a name that is no time zone.
+ */
+export const describeLock = (record: LockRecord, options: DescribeLockOptions = {}): LockDescription => {
+  checkArgument("describeLock", "record, the first argument,", record, recordCheck);
+  checkOptions("describeLock", options, checks);
+  const { timeZone = "UTC", now = systemClock.now() } = options;
+  const write = timeWriter(timeZone);
+  const describe = ({ status, owner, fencingToken, acquiredAt, expiresAt }: Holding): HoldingDescription => ({
+    status,
+    owner,
+    fencingToken,
+    acquiredAt: write(acquiredAt),
+    ...(expiresAt > 0 && { expiresAt: write(expiresAt) }),
+    elapsedMs: Math.max(0, (status === "FINISHED" || status === "RELEASED" ? record.updatedAt : now) - acquiredAt),
+    remainingMs: Math.max(0, expiresAt - now),
+  });
+  const holders = holdingsOf(record).filter((holding) => holding.status !== "RELEASED");
+  return {
+    key: record.key,
+    ...describe(record),
+    updatedAt: write(record.updatedAt),
+    ...(record.status === "SEMAPHORE" && { holders: holders.map(describe) }),
+  };
+};
+
+/** The last instant of a `Date`. */
+const MAX_EPOCH_MS = 8.64e15;
+
+/** Writes an epoch in ms as `2026-11-21T10:30:00.000+01:00`. */
+const timeWriter = (timeZone: string): ((epochMs: number) => string) => {
+  let format: Intl.DateTimeFormat;
+  try {
+    format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
+  } catch {
+    throw new LockOptionsError(
+      `describeLock: timeZone must be an IANA time zone such as "Europe/Berlin", got ${JSON.stringify(timeZone)}`,
+    );
+  }
+  return (epochMs) => {
+    if (!(Math.abs(epochMs) <= MAX_EPOCH_MS)) return String(epochMs); // not from a clock: something else wrote it
+    const name = format.formatToParts(epochMs).find(({ type }) => type === "timeZoneName")?.value ?? "GMT";
+    const [, sign = "+", hours = "00", minutes = "00"] = /^GMT([+-])(\d+):(\d+)/.exec(name) ?? [];
+    const offsetMs = Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
+    return `${new Date(epochMs + offsetMs).toISOString().slice(0, -1)}${sign}${hours}:${minutes}`;
+  };
+};

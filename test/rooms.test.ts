@@ -1,0 +1,54 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import { describe, expect, it } from "vitest";
+
+/** From the lowest to the highest: a room imports from itself and from rooms below it. */
+const ROOMS = ["common", "protocol", "dynamodb", "lock", "lambda"];
+/** Each may use all rooms, and no other door. */
+const DOORS = ["invocation", "batch", "client", "semaphore", "operate"];
+/** The entry points: the files of `src` itself, on the doors' public names. */
+const ENTRY = ".";
+
+const source = new URL("../src/", import.meta.url);
+const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+const roomOf = (file: string) => posix.dirname(file);
+const heightOf = (room: string) =>
+  room === ENTRY ? ROOMS.length + 1 : DOORS.includes(room) ? ROOMS.length : ROOMS.indexOf(room);
+
+const importsOf = (file: string) => {
+  const text = readFileSync(new URL(file, source), "utf8");
+  return [...text.matchAll(/(?:from|import\(|^import)\s*"(.+?)"/gm)].map(([, from]) => from as string);
+};
+const neighboursOf = (file: string) =>
+  importsOf(file)
+    .filter((from) => from.startsWith("."))
+    .map((from) => posix.join(roomOf(file), from));
+
+describe.each(files)("%s", (file) => {
+  it("stands in a room, and imports from its own and from lower ones only", () => {
+    expect(heightOf(roomOf(file)), `${roomOf(file)} is no room`).toBeGreaterThanOrEqual(0);
+    const wrong = neighboursOf(file).filter((imported) => {
+      const [from, to] = [roomOf(file), roomOf(imported)];
+      return from !== to && heightOf(to) >= heightOf(from);
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe("The files", () => {
+  it("don't import each other in circles", () => {
+    const done = new Set<string>();
+    const visit = (file: string, path: readonly string[]): void => {
+      expect(path, [...path, file].join(" -> ")).not.toContain(file);
+      if (done.has(file)) return;
+      for (const next of neighboursOf(file)) visit(next, [...path, file]);
+      done.add(file);
+    };
+    for (const file of files) visit(file, []);
+  });
+
+  it("leave the AWS SDK to one of them", () => {
+    const knowing = files.filter((file) => importsOf(file).some((from) => from.startsWith("@aws-sdk/")));
+    expect(knowing).toEqual(["dynamodb/aws-sdk.ts"]);
+  });
+});
