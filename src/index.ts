@@ -5,6 +5,7 @@ export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
+export type { Backoff } from "./common/backoff.ts";
 export type { Clock } from "./common/clock.ts";
 export {
   LockBatchError,
@@ -43,9 +44,9 @@ export type {
 } from "./invocation/options.ts";
 export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
+export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/ending.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
 export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./lock/options.ts";
-export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settlement.ts";
 export {
   forceRelease,
   type ListLocksFilter,
@@ -61,4 +62,3 @@ export {
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
-export type { Backoff } from "./protocol/wait.ts";

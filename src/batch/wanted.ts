@@ -1,5 +1,4 @@
 import type { Context } from "aws-lambda";
-import type { LockClient } from "../client/lock-client.ts";
 import { milliseconds } from "../common/check.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
@@ -7,13 +6,14 @@ import { isMissing, toStoredKey } from "../common/key.ts";
 import { notAsync } from "../common/not-async.ts";
 import { type Execution, leaseOf, ownerOf } from "../lambda/execution.ts";
 import { checkObserved } from "../lambda/locks-of.ts";
+import type { Locks } from "../lock/locks.ts";
 import { checkAcquisition } from "../lock/options.ts";
 import type { DynamoLockBatchOptions } from "./options.ts";
 import type { Batch, BatchItem } from "./source.ts";
 
 export interface BatchRequest {
   readonly caller: string;
-  readonly locks: LockClient;
+  readonly locks: Locks;
   readonly disabled: boolean;
   readonly options: DynamoLockBatchOptions;
   readonly records: readonly unknown[];
@@ -40,7 +40,7 @@ export interface Wanted {
 export const storedKeyOf = (request: BatchRequest, index: number): string | undefined => {
   const { options, records, batch, context, execution, locks, disabled } = request;
   const toStored = (key: unknown) =>
-    toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+    toStoredKey(key, options.namespace ?? locks.options.namespace ?? execution.functionName);
   // Without locks every record runs, also each of those that share an identifier.
   if (disabled) return toStored(`${(batch.items[index] as BatchItem).identifier}/${index}`);
   const key = options.key(records[index], context);
@@ -69,10 +69,7 @@ const leaseMsOf = ({ caller, options, locks, execution }: BatchRequest, record: 
   const leaseMs = notAsync(options.leaseMs(record));
   const complaint = milliseconds(1)(leaseMs);
   if (complaint) throw new LockOptionsError(`${caller}: leaseMs ${complaint}, got ${leaseMs}`);
-  const { heartbeatMs = locks.internals.heartbeatMs } = leaseOf(
-    { leaseMs, heartbeatMs: options.heartbeatMs },
-    execution,
-  );
+  const { heartbeatMs = locks.options.heartbeatMs } = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
   checkAcquisition(caller, { heartbeatMs }, 1, leaseMs);
   checkObserved(caller, options, leaseMs);
   return leaseMs;

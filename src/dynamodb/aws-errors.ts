@@ -1,7 +1,13 @@
-import type { CancellationReason, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { LockError, LockTableError, textOf } from "../common/errors.ts";
-import type { Item } from "../protocol/item.ts";
-import type { TableLayout } from "../protocol/requests.ts";
+import type { TableLayout } from "../protocol/expression.ts";
+import type { Item, TransactWriteItem } from "../protocol/item.ts";
+
+/** What became of one item of a cancelled transaction. */
+export interface CancellationReason {
+  readonly Code?: string | undefined;
+  readonly Message?: string | undefined;
+  readonly Item?: Item | undefined;
+}
 
 /** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */
 const KEY_SCHEMA = /key element|number of conditions on the keys|required keys was not given|type mismatch for key/i;
@@ -89,7 +95,7 @@ export const isRefusal = (error: unknown): boolean => {
 
 /** One of our errors, which says what to do about it. */
 export const translate = async (
-  client: DynamoDBClient,
+  region: () => Promise<string>,
   layout: TableLayout,
   action: string,
   error: unknown,
@@ -100,9 +106,9 @@ export const translate = async (
   const cause = { cause: error };
   const schema = `partition key ${keyAttribute} (S)${sortKey ? ` and sort key ${sortKey.attribute}` : " and no sort key"}`;
   if (isNamed(error, "ResourceNotFoundException") && !KMS.test(error.message)) {
-    const region = await regionOf(client);
+    const place = await regionOf(region);
     return new LockTableError(
-      `Table ${tableName} does not exist in ${region}: create it with createLockTable or in your template, ` +
+      `Table ${tableName} does not exist in ${place}: create it with createLockTable or in your template, ` +
         `with ${schema}, or set tableName or DYNAMO_LOCK_TABLE to the right name. ` +
         `If it has just been created, wait until it is ACTIVE. AWS says: ${textOf(error)}`,
       cause,
@@ -124,9 +130,9 @@ export const translate = async (
 const detailsOf = (error: unknown, reasons: readonly CancellationReason[] = []): string =>
   [textOf(error), ...reasons.flatMap(({ Message }) => Message ?? [])].join("; ");
 
-const regionOf = async (client: DynamoDBClient): Promise<string> => {
+const regionOf = async (region: () => Promise<string>): Promise<string> => {
   try {
-    return await client.config.region();
+    return await region();
   } catch {
     return "the client's region"; // of a stand-in for a client
   }
@@ -230,3 +236,33 @@ const ADVICE: readonly (readonly [symptom: RegExp, advice: string])[] = [
     "Repeat it later. If that goes on, the table needs more capacity.",
   ],
 ];
+
+/** DynamoDB's own error, whose message says little of which item it is about: adds what is known, and what to do. */
+export const explained = (error: unknown, items: readonly TransactWriteItem[]): unknown => {
+  if (!(error instanceof Error)) return error;
+  const named = items.map((item, index) => {
+    const [[action = "", { TableName = "" } = {}] = []] = Object.entries(item) as [string, { TableName?: string }][];
+    return { name: `items[${index}] (${action} on ${TableName})`, action, TableName };
+  });
+  const { CancellationReasons = [] } = error as { CancellationReasons?: CancellationReason[] };
+  const about = named.flatMap(({ name }, index) => {
+    const { Code = "None", Message } = CancellationReasons[index] ?? {};
+    return Code === "None" ? [] : [`${name}: ${Code}${Message ? `, ${Message}` : ""}`];
+  });
+  const tables = [...new Set(named.map(({ TableName }) => TableName))].join(", ");
+  const more: Record<string, string | undefined> = {
+    TransactionCanceledException: about.join("; "),
+    ResourceNotFoundException: `one of the tables of the items is not in this account and region: ${tables}`,
+    AccessDeniedException: `the items need ${[...new Set(named.map(permissionFor))].join(", ")} in the role`,
+  };
+  const { message } = error;
+  const detail = more[error.name];
+  if (!detail || named.length === 0 || message.includes(detail)) return error;
+  error.message = `${message}: ${detail}`;
+  if (error.stack) error.stack = error.stack.replace(message, () => error.message); // it begins with the message as it was
+  return error;
+};
+
+/** A transaction needs the permission of each of its writes (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html). */
+const permissionFor = ({ action, TableName }: { readonly action: string; readonly TableName: string }): string =>
+  `dynamodb:${action === "ConditionCheck" ? "ConditionCheckItem" : `${action}Item`} on ${TableName}`;

@@ -1,5 +1,4 @@
 import type { Context } from "aws-lambda";
-import type { AttemptOptions, LockClient } from "../client/lock-client.ts";
 import { checkOptions, oneOf, show } from "../common/check.ts";
 import { LockError, LockLostError, LockOptionsError, LockTimeoutError } from "../common/errors.ts";
 import { print } from "../common/events.ts";
@@ -18,7 +17,9 @@ import {
   reportsFailures,
 } from "../lambda/partial-batch.ts";
 import { Lock } from "../lock/lock.ts";
+import type { AttemptOptions, Locks } from "../lock/locks.ts";
 import { Refused } from "../lock/refused.ts";
+import { takePermit } from "../semaphore/take-permit.ts";
 import {
   type DuplicateResponse,
   type DynamoLockOptions,
@@ -67,10 +68,10 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       const { locks, disabled } = locksInUse();
       const execution = describeExecution(context);
       const toKeys = (key: unknown) =>
-        toStoredKeys(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+        toStoredKeys(key, options.namespace ?? locks.options.namespace ?? execution.functionName);
       if (disabled) {
         const keys = keysIfAny(() => toKeys(options.key(event, context)));
-        return begun(await locks.acquire(keys), context);
+        return begun((await locks.attempt(keys, {})) as Lock, context);
       }
       const key = options.key(event, context);
       const isWithout = isMissing(key) || (Array.isArray(key) && key.length === 0);
@@ -81,7 +82,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const around = tokensIn(context);
       const attempt = await locks
-        .attempt(caller, keys, { ...acquisitionOf(options, execution), owner, fingerprint, around })
+        .attempt(keys, { ...acquisitionOf(options, execution), owner, fingerprint, around })
         .catch((error: unknown) => {
           if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
             return error;
@@ -231,7 +232,7 @@ const checkBatch = (caller: string, options: DynamoLockOptions, event: unknown):
 
 /** `refused`, or waited for in vain. */
 const answer = async <TEvent>(
-  locks: LockClient,
+  locks: Locks,
   refused: Refused | LockTimeoutError,
   { duplicateResponse, replayedHeader }: DynamoLockOptions<TEvent>,
   request: LockRequest<TEvent>,
@@ -337,5 +338,14 @@ const acquisitionOf = (options: DynamoLockOptions, execution: Execution): Attemp
   const waitMs = waitOf(options.waitMs, WAIT_RESERVE_MS, execution);
   const askedMs = waitMs < (options.waitMs ?? 0) ? options.waitMs : undefined;
   const lease = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
-  return { ...lease, expiry, permits, onLost, waitMs, askedMs, rememberMs: options.rememberMs, execution: durableArn };
+  return {
+    ...lease,
+    expiry,
+    ...((permits ?? 1) > 1 && { semaphore: { permits: permits as number, take: takePermit } }),
+    onLost,
+    waitMs,
+    askedMs,
+    rememberMs: options.rememberMs,
+    execution: durableArn,
+  };
 };

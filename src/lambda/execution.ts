@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import type { AttemptOptions } from "../client/lock-client.ts";
 import { show, text } from "../common/check.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
+import type { AttemptOptions } from "../lock/locks.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
 /** What is needed of an invocation's context. */
@@ -42,7 +42,7 @@ export const ownerOf = <TArguments extends unknown[]>(
 export const leaseOf = (
   { leaseMs, heartbeatMs }: { readonly leaseMs: number | undefined; readonly heartbeatMs: number | false | undefined },
   { remainingMs, durableArn }: Execution,
-): Pick<AttemptOptions, "leaseMs" | "leaseOf" | "heartbeatMs"> => {
+): Partial<Pick<AttemptOptions, "leaseMs" | "leaseOf" | "heartbeatMs">> => {
   const leftMs = remainingMs();
   if (leaseMs !== undefined) {
     const shorter = leaseMs < leftMs && durableArn === undefined;

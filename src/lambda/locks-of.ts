@@ -1,9 +1,7 @@
-import { isLockClient, LockClient } from "../client/lock-client.ts";
 import { forbidTogether, show } from "../common/check.ts";
-import { systemClock } from "../common/clock.ts";
 import { LockOptionsError } from "../common/errors.ts";
-import { alwaysFree } from "../dynamodb/always-free.ts";
 import type { DynamoLockOptions } from "../invocation/options.ts";
+import { Locks, locksIn } from "../lock/locks.ts";
 import { checkAcquisition, checkMethods } from "../lock/options.ts";
 
 /** What the middlewares' options have in common: whose locks they take, and for how long. */
@@ -30,7 +28,7 @@ type CommonOptions = Pick<
 
 /** Whose locks an invocation takes. */
 export interface LocksInUse {
-  readonly locks: LockClient;
+  readonly locks: Locks;
   /** Whether the client only pretends. */
   readonly disabled: boolean;
 }
@@ -39,14 +37,13 @@ export interface LocksInUse {
 export const locksOf = (caller: string, options: CommonOptions): (() => LocksInUse) => {
   const { tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent } = options;
   const locks =
-    options.locks ??
-    new LockClient({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent });
-  let standIn: LockClient | undefined;
+    locksIn(options.locks) ??
+    new Locks({ tableName, client, clientConfig, clockSkewMs, cacheSize, logger, metrics, onEvent });
+  let standIn: Locks | undefined;
   return () => {
     const disabled = options.disabled ?? isDisabled(caller);
     if (!disabled) return { locks, disabled };
-    const { client: sender, store } = locks.internals;
-    standIn ??= new LockClient({ client: sender }, alwaysFree(systemClock, store));
+    standIn ??= locks.standIn;
     return { locks: standIn, disabled };
   };
 };
@@ -66,7 +63,7 @@ export const checkCommon = (caller: string, options: CommonOptions, keyOf: strin
   if (options.key === undefined) {
     throw new LockOptionsError(`${caller}: key is required: a function of ${keyOf}, got undefined`);
   }
-  if (options.locks !== undefined && !isLockClient(options.locks)) {
+  if (options.locks !== undefined && !locksIn(options.locks)) {
     throw new LockOptionsError(`${caller}: locks must be a LockClient, got ${show(options.locks)}`);
   }
   const itsOwn = ["tableName", "client", "clientConfig", "clockSkewMs", "cacheSize", "logger", "metrics", "onEvent"];
@@ -82,7 +79,7 @@ export const checkCommon = (caller: string, options: CommonOptions, keyOf: strin
   checkAcquisition(
     caller,
     {
-      heartbeatMs: options.heartbeatMs ?? options.locks?.internals.heartbeatMs,
+      heartbeatMs: options.heartbeatMs ?? locksIn(options.locks)?.options.heartbeatMs,
       permits: options.permits,
       expiry: options.expiry,
     },
@@ -98,7 +95,7 @@ export const checkObserved = (
   { expiry, locks, waitMs = 0 }: Pick<CommonOptions, "expiry" | "locks" | "waitMs">,
   leaseMs: number,
 ): void => {
-  if ((expiry ?? locks?.internals.expiry) === "observed" && !(waitMs > leaseMs)) {
+  if ((expiry ?? locksIn(locks)?.options.expiry) === "observed" && !(waitMs > leaseMs)) {
     throw new LockOptionsError(
       `${caller}: expiry 'observed' needs leaseMs and a longer waitMs: a crashed run's lease is over only when it was watched`,
     );

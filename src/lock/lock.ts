@@ -1,34 +1,40 @@
 import { inspect, isDeepStrictEqual } from "node:util";
-import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
+import { type Backoff, delayMs } from "../common/backoff.ts";
 import { checkOptions, milliseconds, show } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "../common/errors.ts";
-import { type AboutLock, callSafely, type KeptReason, type Reporter } from "../common/events.ts";
+import { type AboutLock, callSafely, type KeptReason, type LockEvent, type Reporter } from "../common/events.ts";
 import type { Keys } from "../common/key.ts";
-import type { LockRecord } from "../common/record.ts";
-import { encodeData, type StorableResult } from "../common/result.ts";
-import { isInDoubt } from "../dynamodb/aws-errors.ts";
-import { type Commit, sendCommit } from "../dynamodb/commit.ts";
-import type { HoldReply, Store } from "../dynamodb/store.ts";
-import { companionKey } from "../protocol/record.ts";
-import { type Hold, MAX_SEMAPHORE_LEASE_MS, type Settlement } from "../protocol/requests.ts";
+import { type LockRecord, withoutTokens } from "../common/record.ts";
+import { compress, encodeData, type StorableResult } from "../common/result.ts";
+import { isInDoubt, isPassing, isTransient } from "../dynamodb/aws-errors.ts";
+import {
+  type Commit,
+  type Holder,
+  type HolderReply,
+  sendCommit,
+  sendEnding,
+  sendRenewal,
+  toConditionCheck,
+} from "../dynamodb/holder.ts";
+import type { Table } from "../dynamodb/table.ts";
+import { companionKey } from "../protocol/fields.ts";
+import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
+import { type Ending, MAX_SEMAPHORE_LEASE_MS, type Proof, storeResponse } from "../protocol/writes.ts";
+import type { Acquisition, Wanted } from "./acquire.ts";
 import { checkedItems } from "./commit-items.ts";
-import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
-import { Lease } from "./lease.ts";
 import {
   type CommitOptions,
   commitChecks,
   type Finish,
   type FinishOptions,
-  type FinishRequest,
   finishChecks,
-  finishedRecord,
-  fitsInRecord,
-  type Held,
   type ReleaseOptions,
   releaseChecks,
   toFinish,
-} from "./settlement.ts";
+} from "./ending.ts";
+import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
+import { Lease } from "./lease.ts";
 import { type Unawaited, UnderWay } from "./under-way.ts";
 import { WriteQueue } from "./write-queue.ts";
 
@@ -38,40 +44,48 @@ import { WriteQueue } from "./write-queue.ts";
  */
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
-/** @internal What a client knows of an acquisition that succeeded. */
-export interface Holding extends LeaseWatchOptions, Held {
-  readonly slot: number | undefined;
-  readonly leaseMs: number;
-  readonly expiresAt: number;
-  /** Monotonic time from before the write was sent. */
-  readonly startedAt: number;
-  readonly previous: LockRecord | undefined;
-  readonly data: unknown;
-  /** The holder before left data which this version can't read. */
-  readonly dataIsUnreadable: boolean;
-  readonly onExpiring: ((lock: Lock) => void) | undefined;
-  readonly onLost: ((lock: Lock, error: LockLostError) => void) | undefined;
+/** @internal How its holder watches a lock, and ends it. */
+export interface HandleOptions extends LeaseWatchOptions {
+  /** How long the key is remembered when it is finished, unless that says otherwise, in ms. */
+  readonly rememberMs: number;
+  readonly onExpiring?: ((lock: Lock) => void) | undefined;
+  readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
 
 /** @internal What a handle needs of its client. */
 export interface LockHost {
-  readonly store: Store;
+  readonly table: Table;
   readonly clock: Clock;
   readonly report: Reporter;
   readonly random: () => number;
   settled(lock: Lock): void;
-  readonly finished: ((ending: Ending) => void) | undefined;
+  /** Told of each key that was finished, with its response. `begunAt`, epoch ms, is not later than the write. */
+  readonly finished?: ((finished: PreparedEnding) => void) | undefined;
 }
 
-/** @internal How a key is finished. */
-export interface Ending {
-  /** As written. */
-  readonly settlement: Finish;
-  /** The record that this leaves, without the response; `expiresAt` is not later than the stored one. */
-  readonly record: () => LockRecord;
-  /** The response, wherever it is stored. */
-  readonly result: StorableResult | undefined;
+/** @internal How a key is finished, as it is written, with the response wherever it is stored. */
+export interface PreparedEnding {
+  readonly ending: Ending;
+  readonly response: StorableResult | undefined;
+  readonly leaseMs: number;
+  /** Epoch ms, not later than the write, so that a copy of the record doesn't outlive it. */
+  readonly begunAt: number;
 }
+
+/** What settles a key. */
+type Operation = "finish" | "commit" | "release";
+
+type CommitUnderWay = Commit & { readonly prepared: PreparedEnding };
+
+/** Names, numbers and status of an item, in bytes at most. */
+const FIXED_BYTES = 200;
+/** A write costs one unit per kB, also a refused one (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html). */
+const WRITE_UNIT_BYTES = 1024;
+/** The part of the lease that conflicts of a commit leave for a release and the caller's answer. */
+const MAX_RESERVE_MS = 500;
+/** How often a commit in doubt is sent again, each in the SDK's several attempts. */
+const MAX_IN_DOUBT = 2;
+const COMMIT_BACKOFF: Backoff = { minMs: 10, maxMs: 500 };
 
 /**
  * One acquisition of one key, or of several keys at once.
@@ -98,8 +112,11 @@ export class Lock implements AsyncDisposable {
    */
   readonly previous: LockRecord | undefined;
   readonly #host: LockHost;
-  readonly #hold: Hold;
-  readonly #holding: Holding;
+  readonly #wanted: Wanted;
+  readonly #acquisition: Acquisition;
+  readonly #options: HandleOptions;
+  readonly #proof: Proof;
+  readonly #data: unknown;
   readonly #abort = new AbortController();
   readonly #watch: LeaseWatch;
   readonly #lease: Lease;
@@ -113,24 +130,28 @@ export class Lock implements AsyncDisposable {
   /** The first write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
   #unknown: { readonly operation: Operation; readonly held: boolean } | undefined;
   /** Whether the loss has been reported. */
-  #told = false;
+  #isLossReported = false;
   /** The commit that may have applied: it, and no other, may be sent again. */
-  #commit: Commit<Ending> | undefined;
+  #commit: CommitUnderWay | undefined;
   /** How many responses were put beside the record. */
   #companions = 0;
 
   /** @internal */
-  constructor(holding: Holding, host: LockHost) {
-    this.keys = holding.keys;
-    this.owner = holding.owner;
-    this.fencingToken = holding.fencingToken;
-    this.acquiredAt = holding.acquiredAt;
-    this.previous = holding.previous;
+  constructor(host: LockHost, wanted: Wanted, acquisition: Acquisition, options: HandleOptions) {
+    const { before, slot, leaseMs, startedAt, expiresAt } = acquisition;
+    this.keys = wanted.keys;
+    this.owner = wanted.owner;
+    this.fencingToken = acquisition.fencingToken;
+    this.acquiredAt = acquisition.acquiredAt;
+    this.previous = before?.status === "IN_PROGRESS" ? withoutTokens(before) : undefined;
     this.#host = host;
-    this.#hold = { token: holding.token, slot: holding.slot };
-    this.#holding = holding;
-    const { leaseMs, expiresAt, startedAt, onExpiring } = holding;
+    this.#wanted = wanted;
+    this.#acquisition = acquisition;
+    this.#options = options;
+    this.#proof = { token: wanted.token, slot };
+    this.#data = wanted.data === undefined ? acquisition.left?.data : JSON.parse(wanted.data);
     this.#lease = new Lease(host.clock, { leaseMs, since: startedAt, expiresAt });
+    const { onExpiring } = options;
     this.#watch = new LeaseWatch(
       {
         clock: host.clock,
@@ -139,7 +160,7 @@ export class Lock implements AsyncDisposable {
         expire: (reason) => this.#lose(reason),
         expiring: onExpiring && (() => callSafely("onExpiring", () => onExpiring(this))),
       },
-      holding,
+      options,
     );
   }
 
@@ -154,7 +175,8 @@ export class Lock implements AsyncDisposable {
    * @throws LockTableError if that can't be read: it is not JSON, or a newer version wrote it.
    */
   get data(): unknown {
-    if (!this.#holding.dataIsUnreadable) return this.#holding.data;
+    const { left } = this.#acquisition;
+    if (this.#wanted.data !== undefined || !left?.unreadable?.includes("data")) return this.#data;
     throw new LockTableError(
       `The data that the holder before left with key ${JSON.stringify(this.key)} can't be read: it is not JSON, or a newer version of this package wrote it. ` +
         "It is kept until data is given to acquire, finish or release",
@@ -166,7 +188,7 @@ export class Lock implements AsyncDisposable {
    * the lock is printed.
    */
   get token(): string {
-    return this.#hold.token;
+    return this.#proof.token;
   }
 
   /** End of the lease, epoch ms. */
@@ -181,16 +203,15 @@ export class Lock implements AsyncDisposable {
 
   /** Since the acquisition began, in ms. */
   get elapsedMs(): number {
-    return Math.round(this.#host.clock.monotonic() - this.#holding.startedAt);
+    return Math.round(this.#host.clock.monotonic() - this.#acquisition.startedAt);
   }
 
   get status(): LockHandleStatus {
-    if (this.#settled) return this.#settled;
-    return this.#isOver ? "expired" : "held";
+    return this.#settled ?? (this.#isOver ? "expired" : "held");
   }
 
   get #isOver(): boolean {
-    return this.#abort.signal.aborted || this.remainingMs === 0;
+    return this.signal.aborted || this.remainingMs === 0;
   }
 
   /** Aborted when the lock is lost or its lease over: `signal.reason` is then a `LockLostError`. */
@@ -213,7 +234,7 @@ export class Lock implements AsyncDisposable {
    */
   extend(ms: number): Promise<void> {
     return this.#call(async () => {
-      const complaint = milliseconds(1, this.#hold.slot === undefined ? undefined : MAX_SEMAPHORE_LEASE_MS)(ms);
+      const complaint = milliseconds(1, this.#wanted.semaphore && MAX_SEMAPHORE_LEASE_MS)(ms);
       if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${show(ms)}`);
       await this.#renew(ms);
     });
@@ -229,36 +250,33 @@ export class Lock implements AsyncDisposable {
   finish(options: FinishOptions = {}): Promise<void> {
     return this.#call(async () => {
       checkOptions("finish", options, finishChecks);
-      if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-      await this.#finish(toFinish(options, this.#holding.rememberMs));
+      this.#refuseSemaphore("finish", "can only be released");
+      await this.#finish(toFinish(options, this.#options.rememberMs));
     });
   }
 
   /**
-   * @internal Finishes with a response, and gives what a repeat gets; nothing if it can't be stored.
+   * @internal Finishes with a response, and gives what a repeat gets; `undefined` if it can't be stored.
    * Doesn't throw: the work succeeded, and the lock has reported what failed.
    */
-  async finishWith(response: unknown): Promise<StorableResult | undefined> {
-    const request = toFinish({ result: response }, this.#holding.rememberMs);
-    const { result } = request.finish;
-    return this.#finish(request).then(
-      (ending) => (ending ? ending.result : result),
-      () => result, // it may have been written
+  async finishWith(result: unknown): Promise<StorableResult | undefined> {
+    const finish = toFinish({ result }, this.#options.rememberMs);
+    return this.#finish(finish).then(
+      (prepared) => (prepared ?? finish).response,
+      () => finish.response, // it may have been written
     );
   }
 
-  /** Gives nothing if the key was finished before. */
-  async #finish(request: FinishRequest): Promise<Ending | undefined> {
-    let ending: Ending | undefined;
-    await this.#untilSettled(() =>
-      this.#writes.run(async () => {
-        if (this.#settled === "finished") return;
-        ending = await this.#prepare(request);
-        this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
-        await this.#settle("finish", ending.settlement, ending);
-      }),
-    );
-    return ending;
+  /** `undefined` if the key was finished before. */
+  async #finish(finish: Finish): Promise<PreparedEnding | undefined> {
+    let prepared: PreparedEnding | undefined;
+    await this.#settle(async () => {
+      if (this.#settled === "finished") return;
+      prepared = await this.#prepare(finish);
+      this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
+      await this.#end("finish", prepared.ending, prepared);
+    });
+    return prepared;
   }
 
   /**
@@ -286,42 +304,80 @@ export class Lock implements AsyncDisposable {
    * execution: nothing was sent.
    */
   commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
-    return this.#call(() => this.#commitItems(items, options), { isVital: true });
+    return this.#call(async () => {
+      checkOptions("commit", options, commitChecks);
+      this.#refuseSemaphore("commit", "is never finished: put condition() into a transaction of your own");
+      if (this.#wanted.execution !== undefined) {
+        throw new LockOptionsError(
+          "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
+        );
+      }
+      const finish = toFinish(options, this.#options.rememberMs);
+      const conditions = this.keys.map((key) => toConditionCheck(this.#host.table, key, this.#proof));
+      await this.#sendCommit(checkedItems(items, conditions), finish);
+    }, true);
   }
 
-  async #commitItems(items: readonly TransactWriteItem[], options: CommitOptions): Promise<void> {
-    checkOptions("commit", options, commitChecks);
-    if (this.#hold.slot !== undefined) {
-      throw new LockOptionsError(
-        "commit: a semaphore is never finished: put condition() into a transaction of your own",
-      );
-    }
-    if (this.#holding.execution !== undefined) {
-      throw new LockOptionsError(
-        "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
-      );
-    }
-    const request = toFinish(options, this.#holding.rememberMs);
-    const { clock, random, store } = this.#host;
-    const conditions = this.keys.map((key) => store.condition(key, this.#hold));
-    const own = checkedItems(items, conditions);
+  /**
+   * Sends a commit until its fate is known. What passes (conflicts with other transactions, throttling) is waited for as
+   * long as the lease lasts; what is in doubt is asked again with the same request. One write at a time, so that the
+   * lease is renewed between two attempts.
+   */
+  async #sendCommit(items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
+    const { clock, random } = this.#host;
     const held = this.status === "held";
     const deadline = clock.monotonic() + this.remainingMs - Math.min(MAX_RESERVE_MS, this.#lease.leaseMs / 4);
-    let commit: Commit<Ending> | undefined;
-    // One write at a time, so that the lease is renewed between two attempts.
-    const attempt = () =>
-      this.#writes.run(async () => {
-        commit ??= await this.#begin(own, request);
-        await this.#attempt(commit);
-      });
-    await this.#untilSettled(async () => {
-      try {
-        await sendCommit({ clock, random }, attempt, () => deadline - clock.monotonic());
-      } catch (error) {
-        if (commit?.inDoubt && !this.#settled) this.#fail("commit", error, held);
-        throw error;
+    let commit: CommitUnderWay | undefined;
+    const attempt = async () => {
+      commit ??= await this.#begin(items, finish);
+      await this.#attempt(commit);
+    };
+    this.#settling++;
+    try {
+      for (let attempts = 0, doubts = 0; ; attempts++) {
+        try {
+          return await this.#writes.run(attempt);
+        } catch (error) {
+          const pauseMs = delayMs(attempts, COMMIT_BACKOFF, random);
+          const isPassingNow = isPassing(error instanceof LockError ? error.cause : error);
+          const again = isPassingNow || (isTransient(error) && doubts++ < MAX_IN_DOUBT);
+          if (!again || deadline - clock.monotonic() <= pauseMs) throw error;
+          await clock.sleep(pauseMs);
+        }
       }
-    });
+    } catch (error) {
+      if (commit?.inDoubt && !this.#settled) this.#fail("commit", error, held);
+      throw error;
+    } finally {
+      this.#settling--;
+    }
+  }
+
+  /** The commit to send: a new one, or again the one that is in doubt. */
+  async #begin(items: readonly TransactWriteItem[], finish: Finish): Promise<CommitUnderWay> {
+    const again = this.#commit && isDeepStrictEqual(this.#commit.items, items) ? this.#commit : undefined;
+    if (again) {
+      again.input = undefined; // the time that the key is remembered begins anew
+      return again;
+    }
+    const prepared = await this.#prepare(finish);
+    return { items, ending: prepared.ending, prepared, inDoubt: false };
+  }
+
+  /** In its turn: whatever was written since the attempt before has to be looked at. */
+  async #attempt(commit: CommitUnderWay): Promise<void> {
+    if (this.#settled === "finished" && this.#commit === commit) return; // a release has found that it had applied
+    if (this.#commit !== commit && (this.#unknown || this.#commit?.inDoubt)) throw inDoubt("commit");
+    if (commit.inDoubt && this.#settled && this.#settled !== "released") throw inDoubt("commit");
+    this.#checkOpen();
+    const held = this.#unknown?.held ?? this.status === "held";
+    this.#commit = commit;
+    try {
+      const reply = await sendCommit(this.#holder, commit);
+      this.#conclude("commit", reply, held, commit.prepared);
+    } finally {
+      if (!commit.inDoubt && !this.#settled) this.#commit = undefined; // certain: nothing was written
+    }
   }
 
   /**
@@ -335,7 +391,7 @@ export class Lock implements AsyncDisposable {
     if (key === undefined ? this.keys.length > 1 : !this.keys.includes(key)) {
       throw new LockOptionsError(`condition: key must be one of ${JSON.stringify(this.keys)}, got ${show(key)}`);
     }
-    return this.#host.store.condition(key ?? this.key, this.#hold);
+    return toConditionCheck(this.#host.table, key ?? this.key, this.#proof);
   }
 
   /** `condition` in the shape of `@aws-sdk/lib-dynamodb`, for its `TransactWriteCommand`. */
@@ -359,12 +415,10 @@ export class Lock implements AsyncDisposable {
         this.#holds--;
         return;
       }
-      await this.#untilSettled(() =>
-        this.#writes.run(async () => {
-          if (this.#settled === "finished" || this.#settled === "released") return;
-          await this.#settle("release", { status: "RELEASED", data });
-        }),
-      );
+      await this.#settle(async () => {
+        if (this.#settled === "finished" || this.#settled === "released") return;
+        await this.#end("release", { status: "RELEASED", data });
+      });
     });
   }
 
@@ -374,7 +428,7 @@ export class Lock implements AsyncDisposable {
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const { failure } = await this.unawaited();
-    await this.release().catch(() => {}); // #settle has reported it
+    await this.release().catch(() => {}); // #end has reported it
     if (failure) throw failure.error;
   }
 
@@ -405,7 +459,7 @@ export class Lock implements AsyncDisposable {
 
   /** @internal One more hold for the same owner; false if the lock is not held any more, or about to end. */
   reenter(): boolean {
-    if (this.#settling > 0 || this.#hold.slot !== undefined || this.status !== "held") return false;
+    if (this.#settling > 0 || this.#wanted.semaphore || this.status !== "held") return false;
     this.#holds++;
     return true;
   }
@@ -419,32 +473,35 @@ export class Lock implements AsyncDisposable {
   abandon(kept: KeptReason, reason?: Error): void {
     this.#watch.stop();
     this.#host.settled(this);
-    if (this.#settled !== "finished" && this.#settled !== "released")
-      this.#host.report({ type: "kept", reason: kept, ...this.#about() });
+    if (this.#settled !== "finished" && this.#settled !== "released") this.#report({ type: "kept", reason: kept });
     if (reason) this.#abort.abort(reason);
   }
 
-  #call(work: () => Promise<void>, { isVital = false } = {}): Promise<void> {
+  /** `isVital`: must not fail unheard. */
+  #call(work: () => Promise<void>, isVital = false): Promise<void> {
     return this.#underWay.add(isVital, work());
   }
 
-  async #untilSettled(work: () => Promise<void>): Promise<void> {
-    this.#settling++;
-    try {
-      await work();
-    } finally {
-      this.#settling--;
-    }
+  get #holder(): Holder {
+    const { table, clock } = this.#host;
+    return { table, keys: this.keys, proof: this.#proof, now: clock.now() };
+  }
+
+  #refuseSemaphore(operation: string, why: string): void {
+    if (this.#wanted.semaphore) throw new LockOptionsError(`${operation}: a semaphore ${why}`);
+  }
+
+  #checkOpen(): void {
+    if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
   }
 
   #renew(ms?: number): Promise<void> {
     const renew = async () => {
-      if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
+      this.#checkOpen();
       if (this.#isOver) throw this.#lose("expired");
       if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
       const renewal = this.#lease.renewal(ms);
-      const { store, report } = this.#host;
-      const reply = await store.renew(this.keys, this.#hold, renewal).catch((error: unknown) => {
+      const reply = await sendRenewal(this.#holder, renewal).catch((error: unknown) => {
         this.#reportFailed("renew", error);
         throw error;
       });
@@ -453,48 +510,29 @@ export class Lock implements AsyncDisposable {
       if (this.#isOver) throw this.#lose("expired");
       this.#lease.take(renewal);
       this.#watch.renewed();
-      report({ type: "renewed", expiresAt: this.expiresAt, ...this.#about() });
+      this.#report({ type: "renewed", expiresAt: this.expiresAt });
     };
     return this.#writes.run(renew, { isRenewal: true });
   }
 
-  #checkOpen(): void {
-    if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
+  async #settle(work: () => Promise<void>): Promise<void> {
+    this.#settling++;
+    try {
+      await this.#writes.run(work);
+    } finally {
+      this.#settling--;
+    }
   }
 
-  async #settle(operation: Exclude<Operation, "commit">, settlement: Settlement, ending?: Ending): Promise<void> {
+  async #end(operation: "finish" | "release", ending: Ending, prepared?: PreparedEnding): Promise<void> {
     this.#checkOpen();
     const held = this.#unknown?.held ?? this.status === "held";
     this.#watch.stop();
-    const reply = await this.#host.store.settle(this.keys, this.#hold, settlement).catch((error: unknown) => {
+    const reply = await sendEnding(this.#holder, ending).catch((error: unknown) => {
       this.#fail(operation, error, held);
       throw error;
     });
-    this.#conclude(operation, reply, held, ending);
-  }
-
-  /** The commit to send: a new one, or again the one that is in doubt. */
-  async #begin(items: readonly TransactWriteItem[], request: FinishRequest): Promise<Commit<Ending>> {
-    const again = this.#commit && isDeepStrictEqual(this.#commit.items, items) ? this.#commit : undefined;
-    if (!again) return { items, ending: await this.#prepare(request), inDoubt: false };
-    again.input = undefined; // the time that the key is remembered begins anew
-    return again;
-  }
-
-  /** In its turn: whatever was written since the attempt before has to be looked at. */
-  async #attempt(commit: Commit<Ending>): Promise<void> {
-    if (this.#settled === "finished" && this.#commit === commit) return; // a release has found that it had applied
-    if (this.#commit !== commit && (this.#unknown || this.#commit?.inDoubt)) throw inDoubt("commit");
-    if (commit.inDoubt && this.#settled && this.#settled !== "released") throw inDoubt("commit");
-    this.#checkOpen();
-    const held = this.#unknown?.held ?? this.status === "held";
-    this.#commit = commit;
-    try {
-      const reply = await this.#host.store.commit(commit, this.keys, this.#hold);
-      this.#conclude("commit", reply, held, commit.ending);
-    } finally {
-      if (!commit.inDoubt && !this.#settled) this.#commit = undefined; // certain: nothing was written
-    }
+    this.#conclude(operation, reply, held, prepared);
   }
 
   /** From here on nobody may count on the lock, and nothing renews it: it was to be settled, and that may have applied. */
@@ -505,50 +543,69 @@ export class Lock implements AsyncDisposable {
     this.#abort.abort(new LockLostError(this.key, "unreachable"));
   }
 
-  #conclude(operation: Operation, reply: HoldReply, held: boolean, ending: Ending | undefined): void {
+  #conclude(operation: Operation, reply: HolderReply, held: boolean, prepared: PreparedEnding | undefined): void {
     this.#watch.stop();
     this.#host.settled(this);
     const finishing = operation !== "release";
     // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
     const releasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
-    const freedBefore = !reply.done && !finishing && held && releasing;
-    if (!reply.done && !freedBefore) {
+    if (!reply.done && (finishing || !held || !releasing)) {
       const lost = this.#lose(reply.reason, reply.key);
       throw reply.inDoubt ? inDoubt("commit", lost) : lost;
     }
     this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
     // An earlier release applied though its reply was lost: too late to finish.
     if (finishing && this.#settled === "released") throw new LockLostError(this.key, "released");
-    this.#host.report(
+    this.#report(
       this.#settled === "released"
-        ? { type: "released", ...this.#about() }
-        : { type: "finished", responseStored: ending?.settlement.result !== undefined, ...this.#about() },
+        ? { type: "released" }
+        : { type: "finished", responseStored: prepared?.ending.result !== undefined },
     );
     // What is recognised may be what an earlier attempt wrote, with another response.
-    if (ending && reply.done && !reply.recognised) this.#host.finished?.(ending);
+    if (prepared && reply.done && !reply.recognised) this.#host.finished?.(prepared);
   }
 
   /** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
-  async #prepare({ finish, notStored }: FinishRequest): Promise<Ending> {
+  async #prepare({ ending, response, notStored }: Finish): Promise<PreparedEnding> {
     this.#checkOpen();
-    const { clock, store } = this.#host;
-    const { result, ...rest } = finish;
-    const record = () => finishedRecord(this.#holding, finish, this.#lease.leaseMs, begunAt);
-    const begunAt = clock.now(); // not later than the write, so that a copy doesn't outlive the record
-    if (notStored !== undefined) this.#reportNotStored(notStored);
-    const json = result?.json;
-    if (!result || json === undefined || fitsInRecord(json, this.#holding, finish)) {
-      return { settlement: finish, record, result };
+    const { clock, table } = this.#host;
+    const prepared = { leaseMs: this.#lease.leaseMs, begunAt: clock.now() };
+    const notStoredBecause = (reason: string) => {
+      this.#report({ type: "response-not-stored", reason });
+      return { ...prepared, ending, response: undefined };
+    };
+    if (notStored !== undefined) return notStoredBecause(notStored);
+    const { json } = response ?? {};
+    if (json === undefined || this.#fits(json, ending)) {
+      return { ...prepared, ending: response ? { ...ending, result: json ?? null } : ending, response };
     }
     const companion = ++this.#companions;
     try {
-      await store.storeResult(companionKey(this.key, this.token, companion), json, finish);
-      return { settlement: { ...rest, result: { companion } }, record, result };
+      const body = await compress(json);
+      const key = companionKey(this.key, this.token, companion);
+      await table.write([storeResponse(key, body, ending.rememberMs as number, clock.now())]);
+      return { ...prepared, ending: { ...ending, result: companion }, response };
     } catch (error) {
       if (error instanceof LockError) this.#reportFailed("store result", error);
-      this.#reportNotStored(error instanceof RangeError ? error.message : "it could not be written beside the record");
-      return { settlement: rest, record, result: undefined };
+      return notStoredBecause(
+        error instanceof RangeError ? error.message : "it could not be written beside the record",
+      );
     }
+  }
+
+  /**
+   * Whether a response can stand in the record without costing a write unit more, by the bytes that an item takes
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+   */
+  #fits(json: string, { data = this.#wanted.data, failure, finalStatus }: Ending): boolean {
+    const { keyList, owner, token, execution, fingerprint } = this.#wanted;
+    const { keyAttribute, ttlAttribute, sortKey } = this.#host.table.layout;
+    const kept = data ?? JSON.stringify(this.#acquisition.left?.data);
+    const texts = [this.key, keyList, owner, token, execution, fingerprint, kept, failure, finalStatus];
+    const names = [keyAttribute, ttlAttribute, sortKey?.attribute, sortKey?.value];
+    const bytes = FIXED_BYTES + Buffer.byteLength([...texts, ...names].join(""));
+    const units = (size: number) => Math.ceil(size / WRITE_UNIT_BYTES);
+    return units(bytes + Buffer.byteLength(json)) === units(bytes);
   }
 
   /**
@@ -557,7 +614,7 @@ export class Lock implements AsyncDisposable {
    */
   #lose(reason: LockLostReason, provenKey?: string): LockLostError {
     const error = new LockLostError(provenKey ?? this.key, reason);
-    const known = this.#told || (this.#abort.signal.aborted && provenKey === undefined);
+    const known = this.#isLossReported || (this.signal.aborted && provenKey === undefined);
     this.#watch.stop();
     if (provenKey !== undefined) {
       this.#settled = "lost";
@@ -565,32 +622,23 @@ export class Lock implements AsyncDisposable {
       this.#host.settled(this);
     }
     if (known && provenKey === undefined) return error;
-    this.#host.report({ type: "lost", reason, ...this.#about() });
+    this.#report({ type: "lost", reason });
     this.#abort.abort(error);
-    this.#told = true;
-    if (!known) callSafely("onLost", () => this.#holding.onLost?.(this, error));
+    this.#isLossReported = true;
+    if (!known) callSafely("onLost", () => this.#options.onLost?.(this, error));
     return error;
   }
 
   #reportFailed(operation: string, error: unknown): void {
-    this.#host.report({ type: "failed", operation, error, ...this.#about() });
+    this.#report({ type: "failed", operation, error });
   }
 
-  #reportNotStored(reason: string): void {
-    this.#host.report({ type: "response-not-stored", reason, ...this.#about() });
-  }
-
-  #about(): AboutLock {
+  #report(event: Pick<LockEvent, "type"> & Record<string, unknown>): void {
     const { key, owner, token, fencingToken, elapsedMs } = this;
-    return { key, owner, token, fencingToken, elapsedMs };
+    const about: AboutLock = { key, owner, token, fencingToken, elapsedMs };
+    this.#host.report({ ...event, ...about } as LockEvent);
   }
 }
-
-/** What settles a key. */
-type Operation = "finish" | "commit" | "release";
-
-/** What conflicts of a commit leave of the lease, for a release and the caller's answer. */
-const MAX_RESERVE_MS = 500;
 
 const inDoubt = (what: string, cause?: unknown) =>
   new LockError("LOCK_REQUEST", `${what}: it is not known whether an earlier finish, release or commit applied`, {

@@ -1,4 +1,5 @@
 import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import type { Backoff } from "../common/backoff.ts";
 import {
   anyOf,
   anything,
@@ -15,9 +16,9 @@ import {
 import type { Clock } from "../common/clock.ts";
 import { type LockLostError, LockOptionsError } from "../common/errors.ts";
 import type { LockEventListener, LockLogger, LockMetrics } from "../common/events.ts";
-import { ATTRIBUTES } from "../protocol/record.ts";
-import { MAX_SEMAPHORE_LEASE_MS, type TableLayout } from "../protocol/requests.ts";
-import type { Backoff } from "../protocol/wait.ts";
+import type { TableLayout } from "../protocol/expression.ts";
+import { FIELDS } from "../protocol/fields.ts";
+import { MAX_SEMAPHORE_LEASE_MS } from "../protocol/writes.ts";
 import type { Lock } from "./lock.ts";
 
 /** Options of `LockClient`: where the records are, who takes locks, and what holds for all of them unless a call says otherwise. */
@@ -268,7 +269,7 @@ export const namespaceCheck: Check = (value) =>
 
 const attributeName: Check = (value) =>
   text(value) ??
-  ((Object.values(ATTRIBUTES) as unknown[]).includes(value)
+  (Object.values(FIELDS).some(([attribute]) => attribute === value)
     ? "must not be an attribute of the lock record"
     : undefined);
 
