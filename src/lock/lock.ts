@@ -48,6 +48,8 @@ export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "l
 export interface HandleOptions extends LeaseWatchOptions {
   /** How long the key is remembered when it is finished, unless that says otherwise, in ms. */
   readonly rememberMs: number;
+  /** JSON of the application's data, so that nobody who changes what he was given changes it. */
+  readonly data: string | undefined;
   readonly onExpiring?: ((lock: Lock) => void) | undefined;
   readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
@@ -149,7 +151,7 @@ export class Lock implements AsyncDisposable {
     this.#acquisition = acquisition;
     this.#options = options;
     this.#proof = { token: wanted.token, slot };
-    this.#data = wanted.data === undefined ? acquisition.left?.data : JSON.parse(wanted.data);
+    this.#data = options.data === undefined ? undefined : JSON.parse(options.data);
     this.#lease = new Lease(host.clock, { leaseMs, since: startedAt, expiresAt });
     const { onExpiring } = options;
     this.#watch = new LeaseWatch(
@@ -176,7 +178,7 @@ export class Lock implements AsyncDisposable {
    */
   get data(): unknown {
     const { left } = this.#acquisition;
-    if (this.#wanted.data !== undefined || !left?.unreadable?.includes("data")) return this.#data;
+    if (this.#data !== undefined || !left?.unreadable?.includes("data")) return this.#data;
     throw new LockTableError(
       `The data that the holder before left with key ${JSON.stringify(this.key)} can't be read: it is not JSON, or a newer version of this package wrote it. ` +
         "It is kept until data is given to acquire, finish or release",
@@ -597,11 +599,10 @@ export class Lock implements AsyncDisposable {
    * Whether a response can stand in the record without costing a write unit more, by the bytes that an item takes
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
    */
-  #fits(json: string, { data = this.#wanted.data, failure, finalStatus }: Ending): boolean {
+  #fits(json: string, { data = this.#options.data, failure, finalStatus }: Ending): boolean {
     const { keyList, owner, token, execution, fingerprint } = this.#wanted;
     const { keyAttribute, ttlAttribute, sortKey } = this.#host.table.layout;
-    const kept = data ?? JSON.stringify(this.#acquisition.left?.data);
-    const texts = [this.key, keyList, owner, token, execution, fingerprint, kept, failure, finalStatus];
+    const texts = [this.key, keyList, owner, token, execution, fingerprint, data, failure, finalStatus];
     const names = [keyAttribute, ttlAttribute, sortKey?.attribute, sortKey?.value];
     const bytes = FIXED_BYTES + Buffer.byteLength([...texts, ...names].join(""));
     const units = (size: number) => Math.ceil(size / WRITE_UNIT_BYTES);

@@ -133,7 +133,8 @@ export class Locks {
     const { keys, token, execution } = wanted;
     for (const key of keys) this.forget(key);
     const generation = this.#cache?.generation(keys[0]);
-    const { before, leaseMs } = acquisition;
+    const { before, left, leaseMs } = acquisition;
+    const data = wanted.data ?? (left?.data === undefined ? undefined : JSON.stringify(left.data));
     const { heartbeatMs = this.options.heartbeatMs ?? Math.ceil(leaseMs / 3) } = options;
     const { rememberMs = this.options.rememberMs ?? DEFAULTS.rememberMs, safeMs = Math.floor(leaseMs / 4) } = options;
     const { onExpiring, onLost, inTurn } = options;
@@ -145,13 +146,13 @@ export class Locks {
           heldHere.delete(token);
         },
         finished: (prepared) => {
-          const record = this.#cache && this.#finishedRecord(wanted, acquisition, prepared);
+          const record = this.#cache && this.#finishedRecord({ ...wanted, data }, acquisition, prepared);
           if (record) this.#cache?.set(record, generation);
         },
       },
       wanted,
       acquisition,
-      { heartbeatMs: heartbeatMs || 0, rememberMs, safeMs, onExpiring, onLost, inTurn },
+      { heartbeatMs: heartbeatMs || 0, rememberMs, data, safeMs, onExpiring, onLost, inTurn },
     );
     // A durable execution holds its key while it is suspended, and this process may be gone.
     if (!execution) {
@@ -167,13 +168,17 @@ export class Locks {
   }
 
   /** The record as a reader would find it. */
-  #finishedRecord(wanted: Wanted, { fencingToken, acquiredAt, left }: Acquisition, prepared: PreparedEnding) {
-    const { keys, token, data = left?.data === undefined ? undefined : JSON.stringify(left.data) } = wanted;
+  #finishedRecord(wanted: Wanted, { fencingToken, acquiredAt }: Acquisition, prepared: PreparedEnding) {
+    const { keys, token, data } = wanted;
     const { ending, response, leaseMs, begunAt } = prepared;
     const [key] = keys;
     const keyCount = keys.length > 1 ? keys.length : undefined;
-    const { set } = acquireWrite({ ...wanted, key, leaseMs, keyCount, data }, acquiredAt);
-    const fields = { ...set, fencingToken, ...settle(key, { token }, { data, ...ending }, begunAt).set };
+    const { set } = acquireWrite({ ...wanted, key, leaseMs, keyCount }, acquiredAt);
+    const fields = {
+      ...set,
+      fencingToken,
+      ...settle(key, { token }, { ...ending, data: ending.data ?? data }, begunAt).set,
+    };
     const item = Object.entries(fields).flatMap(([field, value]) =>
       value === undefined ? [] : [[attributeOf(field), toAttribute(value)]],
     );
