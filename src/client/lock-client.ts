@@ -232,7 +232,11 @@ export class LockClient {
       throw new AggregateError(errors, `${errors.length} of ${outcomes.length} locks not released`);
   }
 
-  async #attempt(caller: string, keys: Keys, options: AttemptOptions): Promise<Lock | Refused> {
+  async #attempt(
+    caller: string,
+    keys: Keys,
+    options: AcquireOptions & Pick<AttemptOptions, "fingerprint" | "rememberMs">,
+  ): Promise<Lock | Refused> {
     const { options: defaults, closing } = this.#locks;
     closing.signal.throwIfAborted();
     const { owner = this.#locks.owner, leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs } = options;

@@ -42,14 +42,14 @@ export const ownerOf = <TArguments extends unknown[]>(
 export const leaseOf = (
   { leaseMs, heartbeatMs }: { readonly leaseMs: number | undefined; readonly heartbeatMs: number | false | undefined },
   { remainingMs, durableArn }: Execution,
-): Partial<Pick<AttemptOptions, "leaseMs" | "leaseOf" | "heartbeatMs">> => {
+): Partial<Pick<AttemptOptions, "leaseMs" | "heartbeatMs">> => {
   const leftMs = remainingMs();
   if (leaseMs !== undefined) {
     const shorter = leaseMs < leftMs && durableArn === undefined;
     return { leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
   }
   if (leftMs === Number.POSITIVE_INFINITY) return {}; // outside Lambda: the client's lease and heartbeat
-  return { leaseOf: () => Math.max(1, Math.floor(Math.min(leftMs, remainingMs()))), heartbeatMs: false };
+  return { leaseMs: () => Math.max(1, Math.floor(Math.min(leftMs, remainingMs()))), heartbeatMs: false };
 };
 
 /** Until `reserveMs` of the invocation are left, in ms; negative when less is. */

@@ -10,7 +10,7 @@ import { isInDoubt, isTransient } from "../dynamodb/aws-errors.ts";
 import { sendEnding, sendRenewal } from "../dynamodb/holder.ts";
 import type { Reply, Table } from "../dynamodb/table.ts";
 import { untilOver } from "../protocol/expiry.ts";
-import { acquire as acquireWrite, type Claim } from "../protocol/writes.ts";
+import { type Asked, acquire as acquireWrite, type Claim } from "../protocol/writes.ts";
 import { isAround } from "./held-here.ts";
 import type { Watch } from "./watch.ts";
 
@@ -24,31 +24,19 @@ export interface AcquireContext {
 }
 
 /** What the caller asks for. */
-export interface Wanted {
+export interface Wanted extends Asked {
   /** Without repeats. */
   readonly keys: Keys;
-  /** Hash of the list of keys that was asked for, if it had more than one. */
-  readonly keyList?: string | undefined;
-  /** One for all attempts, so that an attempt whose reply was lost is recognised by the next. */
-  readonly token: string;
-  readonly owner: string;
   /** Asked anew for each attempt: the remaining time of an invocation shrinks while it waits. */
   readonly leaseMs: () => number;
-  readonly clockSkewMs: number;
   readonly waitMs: number;
   /** How long the user wanted to wait, where the end of the invocation has cut that to `waitMs`. */
   readonly askedMs?: number | undefined;
   readonly backoff: Backoff;
   readonly signal: AbortSignal;
-  readonly data?: string | undefined;
-  readonly fingerprint?: string | undefined;
   readonly force?: boolean | undefined;
   /** The tokens of the locks around the run that asks: what they hold is not waited for. */
   readonly around?: readonly string[] | undefined;
-  /** ARN of the durable execution that asks. */
-  readonly execution?: string | undefined;
-  /** A lease ends by watching alone, not by the clock. */
-  readonly observedOnly?: boolean | undefined;
   /** Takes one of several permits in place of the whole key. */
   readonly semaphore?: { readonly permits: number; readonly take: Take } | undefined;
 }
@@ -102,6 +90,7 @@ export const acquire = async (
 ): Promise<Acquisition | readonly LockRecord[]> => {
   const { table, clock, watch, random, report } = context;
   const { keys, token, owner, waitMs, askedMs = waitMs, signal, around = [], clockSkewMs, semaphore } = wanted;
+  const keyCount = keys.length > 1 ? keys.length : undefined;
   const deadline = clock.monotonic() + waitMs;
   const proofOf = (slot: number | undefined) => ({ table, keys, proof: { token, slot }, now: clock.now() });
   const release = (slot?: number) => sendEnding(proofOf(slot), { status: "RELEASED" });
@@ -120,7 +109,7 @@ export const acquire = async (
     const byWatching = watch.see(record);
     if (isForUs(record)) return 0;
     // Slots are not watched: without trust in clocks a holder is there until it has released.
-    const now = wanted.observedOnly && record.status !== "FINISHED" ? Number.NEGATIVE_INFINITY : clock.now();
+    const now = wanted.expiry === "observed" && record.status !== "FINISHED" ? Number.NEGATIVE_INFINITY : clock.now();
     return Math.min(untilOver(record, now - clockSkewMs, semaphore?.permits), byWatching);
   };
 
@@ -145,12 +134,7 @@ export const acquire = async (
       leaseMs,
       isForUs,
       untilFree,
-      claim: (key) => {
-        const { keyList, data, fingerprint, execution, observedOnly } = wanted;
-        const keyCount = keys.length > 1 ? keys.length : undefined;
-        const asked = { keyList, keyCount, data, fingerprint, execution, observedOnly };
-        return { ...asked, key, token, owner, leaseMs, clockSkewMs, watched: watch.over(key) };
-      },
+      claim: (key) => ({ ...wanted, key, leaseMs, keyCount, watched: watch.over(key) }),
       taken: (reply, now, { slot, fence } = {}) => {
         if (reply.applied) {
           const before = table.recordIn(reply.before);

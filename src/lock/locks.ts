@@ -16,21 +16,22 @@ import { acquire as acquireWrite, settle } from "../protocol/writes.ts";
 import { type Acquisition, acquire, type Wanted } from "./acquire.ts";
 import { FinishedCache } from "./finished-cache.ts";
 import { heldHere } from "./held-here.ts";
-import { Lock, type PreparedEnding } from "./lock.ts";
+import type { LeaseOptions } from "./lease.ts";
+import { Lock } from "./lock.ts";
+import type { PreparedEnding } from "./lock-writes.ts";
 import { type AcquireOptions, DEFAULTS, type LockClientOptions, layoutOf } from "./options.ts";
 import { Refused } from "./refused.ts";
 import { Watch } from "./watch.ts";
 
-/** What a door asks for beyond the options of `acquire`. Keys are as stored. */
+/** What a door asks for: the options of `acquire`, and more. Keys are as stored. */
 export interface AttemptOptions
-  extends AcquireOptions,
-    Pick<Wanted, "askedMs" | "execution" | "fingerprint" | "around" | "semaphore"> {
-  /** For a lease that shrinks while it is waited for. */
-  readonly leaseOf?: (() => number) | undefined;
+  extends Omit<AcquireOptions, "leaseMs">,
+    Pick<Wanted, "askedMs" | "execution" | "fingerprint" | "around" | "semaphore">,
+    Pick<LeaseOptions, "inTurn"> {
+  /** A function, for a lease that shrinks while it is waited for. */
+  readonly leaseMs?: number | (() => number) | undefined;
   /** How long the key is remembered when it is finished, in ms. */
   readonly rememberMs?: number | undefined;
-  /** Lets heartbeats go when it is their turn. */
-  readonly inTurn?: ((work: () => Promise<void>) => Promise<void>) | undefined;
 }
 
 export interface LocksParts {
@@ -85,19 +86,20 @@ export class Locks {
     closing.throwIfAborted();
     const begunAt = this.clock.monotonic();
     const { options: defaults, clockSkewMs } = this;
-    const { owner = this.owner, waitMs = 0, backoff = DEFAULTS.backoff, signal, data, force } = options;
-    const { askedMs, execution, fingerprint, around, semaphore } = options;
-    const leaseMs = options.leaseMs ?? defaults.leaseMs ?? DEFAULTS.leaseMs;
+    const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, signal, force, fingerprint } = options;
     const wanted: Wanted = {
+      ...options,
       keys: [...new Set(asked)] as unknown as Keys,
       keyList: asked.length > 1 ? toFingerprint(asked) : undefined,
       token: randomUUID(),
-      owner,
-      leaseMs: options.leaseOf ?? (() => leaseMs),
+      owner: options.owner ?? this.owner,
+      leaseMs: typeof leaseMs === "number" ? () => leaseMs : leaseMs,
+      clockSkewMs,
+      waitMs: options.waitMs ?? 0,
+      backoff: options.backoff ?? DEFAULTS.backoff,
+      expiry: options.expiry ?? defaults.expiry,
       signal: signal ? AbortSignal.any([signal, closing]) : closing,
-      data: encodeData(data),
-      observedOnly: (options.expiry ?? defaults.expiry) === "observed",
-      ...{ clockSkewMs, waitMs, askedMs, backoff, fingerprint, force, execution, around, semaphore },
+      data: encodeData(options.data),
     };
     const [key] = wanted.keys;
     const isOne = wanted.keys.length === 1;
@@ -137,7 +139,6 @@ export class Locks {
     const data = wanted.data ?? (left?.data === undefined ? undefined : JSON.stringify(left.data));
     const { heartbeatMs = this.options.heartbeatMs ?? Math.ceil(leaseMs / 3) } = options;
     const { rememberMs = this.options.rememberMs ?? DEFAULTS.rememberMs, safeMs = Math.floor(leaseMs / 4) } = options;
-    const { onExpiring, onLost, inTurn } = options;
     const lock = new Lock(
       {
         ...this.#context,
@@ -152,7 +153,7 @@ export class Locks {
       },
       wanted,
       acquisition,
-      { heartbeatMs: heartbeatMs || 0, rememberMs, data, safeMs, onExpiring, onLost, inTurn },
+      { ...options, heartbeatMs: heartbeatMs || 0, rememberMs, data, safeMs },
     );
     // A durable execution holds its key while it is suspended, and this process may be gone.
     if (!execution) {

@@ -29,12 +29,10 @@ export interface Write {
   readonly neededUntil?: number;
 }
 
-/** One attempt to take a key. */
-export interface Claim {
-  readonly key: string;
+/** The part of what a caller asks for that goes into the record, or into its condition. */
+export interface Asked {
   readonly owner: string;
   readonly token: string;
-  readonly leaseMs: number;
   readonly clockSkewMs: number;
   /** JSON of the application's data; without it the data of the record before stays. */
   readonly data?: string | undefined;
@@ -42,14 +40,20 @@ export interface Claim {
   readonly fingerprint?: string | undefined;
   /** ARN of the durable execution that asks. */
   readonly execution?: string | undefined;
-  /** Don't let a lease end by the clock, only by `watched`. */
-  readonly observedOnly?: boolean | undefined;
-  /** A lease that the claimant has watched unchanged for its length: it is over, if it is still the same. */
-  readonly watched?: Pick<LockRecord, "token" | "expiresAt" | "leaseMs"> | undefined;
+  /** `observed`: don't let a lease end by the clock, only by `watched`. */
+  readonly expiry?: "clock" | "observed" | undefined;
+  /** Hash of the list of keys that was asked for, if it had more than one. */
+  readonly keyList?: string | undefined;
+}
+
+/** One attempt to take a key. */
+export interface Claim extends Asked {
+  readonly key: string;
+  readonly leaseMs: number;
   /** How many keys are taken together, if more than one. */
   readonly keyCount?: number | undefined;
-  /** Hash of the list of keys that was asked for. */
-  readonly keyList?: string | undefined;
+  /** A lease that the claimant has watched unchanged for its length: it is over, if it is still the same. */
+  readonly watched?: Pick<LockRecord, "token" | "expiresAt" | "leaseMs"> | undefined;
   /** Set the fencing token to this, which the record's must be below: one token for several keys. */
   readonly fence?: number | undefined;
   /**
@@ -107,9 +111,9 @@ export const slotsOf = ({ holders = [] }: Pick<LockRecord, "holders">): string[]
 /** Takes the key if it is absent or free, or from the acquisition that was `seen`. */
 export const acquire = (claim: Claim, now: number): Write => {
   const { key, owner, token, leaseMs, clockSkewMs, data, fingerprint, execution, keyCount, keyList } = claim;
-  const { observedOnly, watched, seen, fence } = claim;
+  const { expiry, watched, seen, fence } = claim;
   const free = [
-    `#status IN (${observedOnly ? "" : ":held, "}:finished, :released) AND #expiresAt <= :over`,
+    `#status IN (${expiry === "observed" ? "" : ":held, "}:finished, :released) AND #expiresAt <= :over`,
     watched && "#status = :held AND #token = :watchedToken AND #expiresAt = :watchedEnd AND #leaseMs = :watchedLease",
     seen && "#status = :seenStatus AND #token = :seenToken",
   ].filter(Boolean);
@@ -122,7 +126,11 @@ export const acquire = (claim: Claim, now: number): Write => {
     acquiredAt: now,
     updatedAt: now,
     fencingToken: fence ?? NEXT_FENCE,
-    ...{ data, fingerprint, execution, keyCount, keyList },
+    data,
+    fingerprint,
+    execution,
+    keyCount,
+    keyList,
   };
   const isStale = (field: string) => set[field] === undefined && field !== "data" && field !== "permits";
   return {

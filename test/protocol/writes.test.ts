@@ -32,7 +32,7 @@ const acquisitions: Record<string, Write> = {
   "acquire for a durable execution": acquire({ ...claim, execution: "arn" }, now),
   "acquire from what was seen": acquire({ ...claim, seen: { token: "t0", status: "FINISHED" }, data: "1" }, now),
   "acquire what was watched": acquire(
-    { ...claim, observedOnly: true, watched: { token: "t0", expiresAt: 1, leaseMs: 1 } },
+    { ...claim, expiry: "observed", watched: { token: "t0", expiresAt: 1, leaseMs: 1 } },
     now,
   ),
   "acquire several keys": acquire({ ...claim, fence: now }, now),
