@@ -1,10 +1,5 @@
 /** What nothing but a transaction can give: the application's writes and the end of the lock, all or none. */
-import type {
-  CancellationReason,
-  ConditionCheck,
-  TransactWriteItem,
-  TransactWriteItemsCommandInput,
-} from "@aws-sdk/client-dynamodb";
+import type { ConditionCheck, TransactWriteItem, TransactWriteItemsCommandInput } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "../common/clock.ts";
 import { LockError } from "../common/errors.ts";
 import {
@@ -47,36 +42,6 @@ export const commitRequest = (
   TransactItems: [...items, ...settlements.map((request) => ({ Update: request }))],
   ClientRequestToken: requestToken,
 });
-
-/** DynamoDB's own error, whose message says little of which item it is about: adds what is known, and what to do. */
-export const explained = (error: unknown, items: readonly TransactWriteItem[]): unknown => {
-  if (!(error instanceof Error)) return error;
-  const named = items.map((item, index) => {
-    const [[action = "", { TableName = "" } = {}] = []] = Object.entries(item) as [string, { TableName?: string }][];
-    return { name: `items[${index}] (${action} on ${TableName})`, action, TableName };
-  });
-  const { CancellationReasons = [] } = error as { CancellationReasons?: CancellationReason[] };
-  const about = named.flatMap(({ name }, index) => {
-    const { Code = "None", Message } = CancellationReasons[index] ?? {};
-    return Code === "None" ? [] : [`${name}: ${Code}${Message ? `, ${Message}` : ""}`];
-  });
-  const tables = [...new Set(named.map(({ TableName }) => TableName))].join(", ");
-  const more: Record<string, string | undefined> = {
-    TransactionCanceledException: about.join("; "),
-    ResourceNotFoundException: `one of the tables of the items is not in this account and region: ${tables}`,
-    AccessDeniedException: `the items need ${[...new Set(named.map(permissionFor))].join(", ")} in the role`,
-  };
-  const { message } = error;
-  const detail = more[error.name];
-  if (!detail || named.length === 0 || message.includes(detail)) return error;
-  error.message = `${message}: ${detail}`;
-  if (error.stack) error.stack = error.stack.replace(message, () => error.message); // it begins with the message as it was
-  return error;
-};
-
-/** A transaction needs the permission of each of its writes (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html). */
-const permissionFor = ({ action, TableName }: { readonly action: string; readonly TableName: string }): string =>
-  `dynamodb:${action === "ConditionCheck" ? "ConditionCheckItem" : `${action}Item`} on ${TableName}`;
 
 /** A commit on its way. */
 export interface Commit<TEnding = unknown> {

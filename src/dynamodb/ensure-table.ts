@@ -1,7 +1,8 @@
 import { CreateTableCommand, type DynamoDBClient, UpdateTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "../common/clock.ts";
 import type { TableLayout } from "../protocol/requests.ts";
-import { failureOf, isNamed } from "./aws-errors.ts";
+import { isNamed } from "./aws-errors.ts";
+import { failureOf } from "./translate.ts";
 
 const POLL_MS = 500;
 const MAX_POLLS = 120;

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import {
-  type CancellationReason,
   type DynamoDBClient,
   GetItemCommand,
   TransactWriteItemsCommand,
@@ -9,8 +8,9 @@ import {
 import type { Clock } from "../common/clock.ts";
 import type { Item } from "../protocol/item.ts";
 import { type ConditionalUpdate, readRequest, type TableLayout } from "../protocol/requests.ts";
-import { isConflict, isNamed, isRefusal, mayHaveApplied, rememberDoubt, translate } from "./aws-errors.ts";
+import { isConflict, isNamed, isRefusal, mayHaveApplied, reasonsOf, rememberDoubt } from "./aws-errors.ts";
 import { type Commit, commitRequest } from "./commit.ts";
+import { translate } from "./translate.ts";
 
 export interface UpdateReply {
   readonly applied: boolean;
@@ -28,9 +28,6 @@ export interface Refusal {
   readonly refused: boolean;
   readonly item: Item | undefined;
 }
-
-const reasonsOf = (error: unknown): CancellationReason[] =>
-  isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
 
 export const toRefusals = (error: unknown): Refusal[] =>
   reasonsOf(error).map(({ Code, Item }) => ({ refused: Code === "ConditionalCheckFailed", item: Item }));
@@ -61,7 +58,7 @@ export class Sender {
   }
 
   translate(action: string, error: unknown) {
-    return translate(this.client, this.#layout, action, error, reasonsOf(error));
+    return translate(this.#layout, async () => this.client.config.region(), action, error);
   }
 
   async read(key: string, consistent = true): Promise<Item | undefined> {

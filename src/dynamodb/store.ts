@@ -10,7 +10,6 @@ import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, LockTableError, textOf } from "../common/errors.ts";
 import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
-import { compress, decompress } from "../common/result.ts";
 import {
   forceReleaseRequest,
   readManyRequest,
@@ -34,8 +33,10 @@ import {
 } from "../protocol/requests.ts";
 import { acquireSlotRequest, type SlotClaim } from "../protocol/semaphore-requests.ts";
 import { isNamed, isTransient } from "./aws-errors.ts";
-import { type Commit, conditionRequest, explained } from "./commit.ts";
+import { type Commit, conditionRequest } from "./commit.ts";
+import { compress, decompress } from "./compress.ts";
 import { type Refusal, Sender, toRefusals } from "./sender.ts";
+import { explained } from "./translate.ts";
 
 export interface Acquired {
   readonly acquired: true;

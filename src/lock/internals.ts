@@ -1,6 +1,6 @@
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "../common/clock.ts";
-import type { Reporter } from "../common/events.ts";
+import type { Reporter } from "../common/report.ts";
 import type { Store } from "../dynamodb/store.ts";
 
 /** What the functions beside a `LockClient` work with. */

@@ -3,10 +3,13 @@ import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb
 import { checkOptions, milliseconds, show } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "../common/errors.ts";
-import { type AboutLock, callSafely, type KeptReason, type Reporter } from "../common/events.ts";
+import type { AboutLock, KeptReason } from "../common/events.ts";
+import { encodeData } from "../common/json.ts";
 import type { Keys } from "../common/key.ts";
+import { callSafely } from "../common/print.ts";
 import type { LockRecord } from "../common/record.ts";
-import { encodeData, type StorableResult } from "../common/result.ts";
+import type { Reporter } from "../common/report.ts";
+import type { StorableResult } from "../common/result.ts";
 import { isInDoubt } from "../dynamodb/aws-errors.ts";
 import { type Commit, sendCommit } from "../dynamodb/commit.ts";
 import type { HoldReply, Store } from "../dynamodb/store.ts";

@@ -1,7 +1,8 @@
 import { anything, type Check, milliseconds, text } from "../common/check.ts";
+import { encodeData } from "../common/json.ts";
 import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
-import { encodeData, type StorableResult, toFailure, toStorable } from "../common/result.ts";
+import { type StorableResult, toFailure, toStorable } from "../common/result.ts";
 import { itemBytes } from "../protocol/record.ts";
 import type { Settlement } from "../protocol/requests.ts";
 

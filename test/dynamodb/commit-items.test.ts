@@ -428,7 +428,7 @@ describe("what DynamoDB refuses", () => {
     );
     expect(error.name).toBe("AccessDeniedException");
     expect(error.message).toBe(
-      `${words}: the items need dynamodb:DeleteItem on ${orders.tableName}, dynamodb:PutItem on ledger in the role`,
+      `${words}: the items need dynamodb:DeleteItem on ${orders.tableName}, dynamodb:PutItem on ledger`,
     );
   });
 });
