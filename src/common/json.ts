@@ -1,7 +1,7 @@
 import { LockOptionsError } from "./errors.ts";
-import { toFailure } from "./result.ts";
+import { whyNoJson } from "./result.ts";
 
-/** Whether a number may stand for its neighbours too. */
+/** Whether a number may stand for its neighbours too: two ids that were rounded to one must not pass for the same. */
 export const isRounded = (value: unknown): boolean => Number.isInteger(value) && !Number.isSafeInteger(value);
 export const ROUNDED = "an integer beyond 2^53 - 1 (JSON.parse rounds it: take it as text, or as a bigint)";
 
@@ -12,40 +12,39 @@ export const encodeData = (data: unknown): string | undefined =>
 /**
  * The JSON text of a value that JSON carries exactly.
  *
- * @param isCanonical whether one content has one text, in whatever order its properties come (RFC
- * 8785: they are sorted, and there is no white space). A bigint counts as the number that it is.
+ * @param isCanonical whether values with the same content have the same text, in whatever order
+ * their properties come. A bigint counts as the number that it is.
  * @throws LockOptionsError for any other value
  */
 export const exactJson = (name: string, value: unknown, isCanonical: boolean): string => {
   const refuse = (why: string) => new LockOptionsError(`${name} must be a JSON value, but ${why}`);
-  const parents = new Set<object>();
-  const write = (part: unknown): string => {
-    const found = unfitIn(part, isCanonical, parents);
+  function replace(this: Record<string, unknown>, key: string, read: unknown): unknown {
+    const part = this[key]; // what a toJSON method gives is `read`
+    const found = part === undefined && !Array.isArray(this) ? undefined : unfitIn(part, isCanonical);
     if (found) throw refuse(`there is ${found} in it`);
-    if (typeof part === "bigint") return `${part}`;
-    if (typeof part !== "object" || part === null) return JSON.stringify(part);
-    parents.add(part);
-    const text = Array.isArray(part)
-      ? `[${Array.from(part, write)}]` // unlike the array itself, visits holes
-      : `{${membersOf(part, isCanonical).map(([name, member]) => `${JSON.stringify(name)}:${write(member)}`)}}`;
-    parents.delete(part);
-    return text;
-  };
+    return isCanonical ? inOrder(read) : read;
+  }
   try {
-    return write(value);
+    return JSON.stringify(value, replace);
   } catch (error) {
-    // Otherwise a getter throws, or it is nested past the stack.
-    throw error instanceof LockOptionsError ? error : refuse(`reading it throws ${toFailure(error).name}`);
+    throw error instanceof LockOptionsError ? error : refuse(whyNoJson(error));
   }
 };
 
-const membersOf = (value: object, isCanonical: boolean): [string, unknown][] => {
-  const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  return isCanonical ? members.sort(([a], [b]) => (a < b ? -1 : 1)) : members; // by UTF-16 code units, as the RFC has it
+/** Sorts the properties, and lets JSON carry bigints. */
+const inOrder = (value: unknown): unknown => {
+  if (typeof value === "bigint") return (JSON as unknown as { rawJSON(json: string): unknown }).rawJSON(`${value}`);
+  if (Object(value) !== value || Array.isArray(value)) return value;
+  const object = value as Record<string, unknown>;
+  return Object.fromEntries(
+    Object.keys(object)
+      .sort()
+      .map((name) => [name, object[name]]),
+  );
 };
 
 /** Why JSON can't carry a value exactly, its members aside. */
-const unfitIn = (value: unknown, isCanonical: boolean, parents: ReadonlySet<object>): string | undefined => {
+const unfitIn = (value: unknown, isCanonical: boolean): string | undefined => {
   if (value === null || typeof value === "string" || typeof value === "boolean") return undefined;
   if (typeof value === "bigint" && isCanonical) return undefined;
   if (typeof value === "number") {
@@ -54,7 +53,6 @@ const unfitIn = (value: unknown, isCanonical: boolean, parents: ReadonlySet<obje
   }
   if (value === undefined) return "undefined in an array";
   if (typeof value !== "object") return `a ${typeof value}`;
-  if (parents.has(value)) return "a circular reference";
   if (!isPlain(value)) return `a ${value.constructor?.name ?? "class instance"}`;
   if (typeof (value as { toJSON?: unknown }).toJSON === "function") return "a toJSON method";
   return Object.getOwnPropertySymbols({ ...value }).length > 0 ? "a symbol as a name" : undefined;
@@ -65,4 +63,4 @@ export const isPlain = (value: object): boolean =>
   Array.isArray(value) ? depthOf(value) === 2 && Object.keys(value).length <= value.length : depthOf(value) < 2;
 
 /** How many prototypes an object has, one behind the other: only `Object.prototype` has none itself. */
-const depthOf = (value: object | null): number => (value ? depthOf(Object.getPrototypeOf(value)) + 1 : -1);
+export const depthOf = (value: object | null): number => (value ? depthOf(Object.getPrototypeOf(value)) + 1 : -1);

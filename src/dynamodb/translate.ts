@@ -66,31 +66,28 @@ const whatIsUndone = (action: string, error: unknown): string => {
  */
 const adviceOn = (action: string, tableName: string): readonly (readonly [symptom: RegExp, advice: string])[] => [
   [PASSING, "Repeat it later. If that goes on, the table needs more capacity"],
-  [/explicit deny/, "No Allow helps against a Deny: change the policy that has it"],
-  [/because no .+ allows/, "Allow it in that policy, which is the role's if it is identity-based"],
-  [KMS, "The table's KMS key must be enabled, and both the role and the key's own policy must allow kms:Decrypt on it"],
+  [
+    /explicit deny|because no .+ allows/,
+    "Change that policy, which is the role's if it is identity-based: against a Deny no Allow elsewhere helps",
+  ],
+  [KMS, "Enable the table's KMS key, and allow kms:Decrypt on it in the role and in the key's own policy"],
   [
     DENIED,
     // There is no action of this name: each write of a transaction needs its own.
     `Allow dynamodb:${action.replace("TransactWriteItems", "UpdateItem")} on table ${tableName} in the role. If that is so ` +
-      "already, look at the table's own policy, the VPC endpoint's, permissions boundaries and the organization's policies",
+      "already, look at the policies of the table, the VPC endpoint and the organization, and at permissions boundaries",
   ],
   [
-    /Expired|UnrecognizedClient|InvalidClientToken|InvalidAccessKey|Signature/i,
-    "Check the credentials, when they expire, the region, and this machine's clock",
+    /credential|region is missing|MissingAuthentication|TokenProvider|Expired|UnrecognizedClient|InvalidClientToken|InvalidAccessKey|Signature/i,
+    "Check the region (AWS_REGION or clientConfig.region), the credentials (a role, AWS_ACCESS_KEY_ID with " +
+      "AWS_SECRET_ACCESS_KEY, or clientConfig.credentials) and when they expire, and this machine's clock",
   ],
   [
-    /credential|MissingAuthentication|TokenProvider/i,
-    "Give the process a role, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or clientConfig.credentials",
-  ],
-  [/region is missing/i, "Set AWS_REGION or clientConfig.region"],
-  [
-    /ENOTFOUND|EAI_AGAIN|ECONN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|CERT|EPROTO|Timeout|invalid url/i,
+    /\bE[A-Z_]{4,}\b|CERT|[Tt]imeout|Invalid URL/,
     "Check the region, the endpoint and the network: a VPC needs an endpoint for DynamoDB, or a NAT gateway",
   ],
   [/ResourceInUse/, "Repeat it when the table is ACTIVE"],
-  [/ItemCollectionSizeLimit/, "Give locks a table of their own, without local secondary indexes"],
-  [/exceeded the maximum allowed size/, "Store less with the lock: its data, or the result"],
+  [/SizeLimit|exceeded the maximum allowed size/, "Store less with the lock, or give locks a table of their own"],
 ];
 
 /**

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import type { AttemptOptions } from "../client/lock-client.ts";
 import { show, text } from "../common/check.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
@@ -38,15 +37,23 @@ export const ownerOf = <TArguments extends unknown[]>(
   throw new LockOptionsError(`owner ${complaint.replace("must be", "must return")}, got ${got}`);
 };
 
+/** How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's to say. */
+interface LeaseWanted {
+  readonly leaseMs?: number | undefined;
+  /** For a lease that shrinks while it is waited for. */
+  readonly leaseOf?: () => number;
+  readonly heartbeatMs?: number | false | undefined;
+}
+
 /** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
 export const leaseOf = (
-  { leaseMs, heartbeatMs }: { readonly leaseMs: number | undefined; readonly heartbeatMs: number | false | undefined },
+  { leaseMs, heartbeatMs }: Pick<LeaseWanted, "leaseMs" | "heartbeatMs">,
   { remainingMs, durableArn }: Execution,
-): Pick<AttemptOptions, "leaseMs" | "leaseOf" | "heartbeatMs"> => {
+): LeaseWanted => {
   const leftMs = remainingMs();
   if (leaseMs !== undefined) {
-    const shorter = leaseMs < leftMs && durableArn === undefined;
-    return { leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
+    const isShorter = leaseMs < leftMs && durableArn === undefined;
+    return { leaseMs, heartbeatMs: heartbeatMs ?? (isShorter ? undefined : false) };
   }
   if (leftMs === Number.POSITIVE_INFINITY) return {}; // outside Lambda: the client's lease and heartbeat
   return { leaseOf: () => Math.max(1, Math.floor(Math.min(leftMs, remainingMs()))), heartbeatMs: false };

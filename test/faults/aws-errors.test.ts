@@ -36,36 +36,35 @@ const implicitly = (policy: string, action = "dynamodb:UpdateItem", resource = T
 const explicitly = (policy: string, action = "dynamodb:UpdateItem", resource = TABLE_ARN) =>
   refusedFor(action, resource, `with an explicit deny in a ${policy}`);
 
-const ALLOW = "Allow it in that policy, which is the role's if it is identity-based.";
-const DENY = "No Allow helps against a Deny: change the policy that has it.";
-const KMS =
-  "The table's KMS key must be enabled, and both the role and the key's own policy must allow kms:Decrypt on it.";
+const POLICY =
+  "Change that policy, which is the role's if it is identity-based: against a Deny no Allow elsewhere helps.";
+const KMS = "Enable the table's KMS key, and allow kms:Decrypt on it in the role and in the key's own policy.";
 
 describe("a refused permission shows AWS's own message, and advises only what that supports", () => {
   it.each<[string, string, string]>([
-    ["identity-based policy", implicitly("identity-based policy"), ALLOW],
-    ["VPC endpoint policy", implicitly("VPC endpoint policy"), ALLOW],
-    ["resource-based policy", implicitly("resource-based policy"), ALLOW],
-    ["permissions boundary", implicitly("permissions boundary"), ALLOW],
-    ["session policy", implicitly("session policy"), ALLOW],
-    ["service control policy", implicitly("service control policy"), ALLOW],
-    ["SCP that denies", explicitly("service control policy"), DENY],
+    ["identity-based policy", implicitly("identity-based policy"), POLICY],
+    ["VPC endpoint policy", implicitly("VPC endpoint policy"), POLICY],
+    ["resource-based policy", implicitly("resource-based policy"), POLICY],
+    ["permissions boundary", implicitly("permissions boundary"), POLICY],
+    ["session policy", implicitly("session policy"), POLICY],
+    ["service control policy", implicitly("service control policy"), POLICY],
+    ["SCP that denies", explicitly("service control policy"), POLICY],
     [
       "SCP that denies, by its ARN",
       explicitly("service control policy: arn:aws:organizations::1:policy/o-1/scp/p-1"),
-      DENY,
+      POLICY,
     ],
-    ["RCP that denies", explicitly("resource control policy"), DENY],
-    ["endpoint that denies", explicitly("VPC endpoint policy"), DENY],
-    ["boundary that denies", explicitly("permissions boundary"), DENY],
-    ["policy that denies", refusedFor("dynamodb:UpdateItem", TABLE_ARN, "with an explicit deny"), DENY],
+    ["RCP that denies", explicitly("resource control policy"), POLICY],
+    ["endpoint that denies", explicitly("VPC endpoint policy"), POLICY],
+    ["boundary that denies", explicitly("permissions boundary"), POLICY],
+    ["policy that denies", refusedFor("dynamodb:UpdateItem", TABLE_ARN, "with an explicit deny"), POLICY],
     [
       "role that denies",
       refusedFor("dynamodb:UpdateItem", TABLE_ARN, "with an explicit deny in an identity-based policy"),
-      DENY,
+      POLICY,
     ],
-    ["key", implicitly("identity-based policy", "kms:Decrypt", KEY_ARN), ALLOW],
-    ["key's own policy", explicitly("resource-based policy", "kms:Decrypt", KEY_ARN), DENY],
+    ["key", implicitly("identity-based policy", "kms:Decrypt", KEY_ARN), POLICY],
+    ["key's own policy", explicitly("resource-based policy", "kms:Decrypt", KEY_ARN), POLICY],
     [
       "key, in DynamoDB's words",
       "KMS key access denied error: com.amazonaws.services.kms.model.AWSKMSException: The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access. (Service: AWSKMS; Status Code: 400)",
@@ -89,7 +88,7 @@ describe("a refused permission shows AWS's own message, and advises only what th
     mock.on(UpdateItemCommand).rejects(awsError("AccessDeniedException"));
     mock.on(GetItemCommand).rejects(awsError("AccessDeniedException", "not allowed"));
     await expect(locks.acquire("a")).rejects.toThrow(
-      "Nothing was written. Allow dynamodb:UpdateItem on table t in the role. If that is so already, look at the table's own policy",
+      "Nothing was written. Allow dynamodb:UpdateItem on table t in the role. If that is so already, look at the policies of the table",
     );
     await expect(locks.get("a")).rejects.toThrow(
       /AccessDeniedException: not allowed\. Nothing was read\. Allow dynamodb:GetItem on table t/,
@@ -114,7 +113,7 @@ describe("a refused permission shows AWS's own message, and advises only what th
       .acquire("a")
       .catch((e: unknown) => e);
     expect(error).toBeInstanceOf(LockTableError);
-    expect(error).toMatchObject({ cause, message: expect.stringContaining(DENY) });
+    expect(error).toMatchObject({ cause, message: expect.stringContaining(POLICY) });
   });
 });
 
@@ -130,23 +129,23 @@ describe("errors of AWS become ours", () => {
       "UnrecognizedClientException",
       "The security token included in the request is invalid.",
       500,
-      /Nothing was written\. Check the credentials, when they expire, the region/,
+      /Nothing was written\. Check the region .*, the credentials .* and when they expire/,
     ],
     [
       "ExpiredTokenException",
       "The security token included in the request is expired",
       500,
-      /Check the credentials, when they expire/,
+      /the credentials .* and when they expire/,
     ],
     [
       "InvalidSignatureException",
       "Signature expired: 20261125T000000Z is now earlier than",
       500,
-      /Check the credentials, .* and this machine's clock\./,
+      /the credentials .*, and this machine's clock\./,
     ],
-    ["MissingAuthenticationTokenException", "Missing Authentication Token", 500, /Give the process a role/],
+    ["MissingAuthenticationTokenException", "Missing Authentication Token", 500, /the credentials \(a role, /],
     ["ResourceInUseException", "being changed", 500, /Repeat it when the table is ACTIVE/],
-    ["ItemCollectionSizeLimitExceededException", "too large", 500, /Give locks a table of their own/],
+    ["ItemCollectionSizeLimitExceededException", "too large", 500, /give locks a table of their own/],
     [
       "ValidationException",
       "Item size to update has exceeded the maximum allowed size",
@@ -182,7 +181,7 @@ describe("errors of AWS become ours", () => {
       "no region",
       { region: undefined },
       500,
-      /^UpdateItem on table t failed: Error: Region is missing\. Nothing was sent\. Set AWS_REGION/,
+      /^UpdateItem on table t failed: Error: Region is missing\. Nothing was sent\. Check the region \(AWS_REGION or/,
     ],
     [
       "no credentials",
@@ -195,13 +194,13 @@ describe("errors of AWS become ours", () => {
           ),
       },
       500,
-      /Could not load credentials.*Nothing was sent\. Give the process a role/,
+      /Could not load credentials.*Nothing was sent\. Check .* the credentials \(a role, /,
     ],
     [
       "credentials that are none",
       { credentials: {} },
       500,
-      /Resolved credential object is not valid\. Nothing was sent\. Give the process a role/,
+      /Resolved credential object is not valid\. Nothing was sent\. Check .* the credentials \(a role, /,
     ],
     [
       "an endpoint that is no address",
