@@ -1,5 +1,5 @@
 /** What an error of AWS, its SDK or the network says of the request that failed. */
-import { LockError } from "../common/errors.ts";
+import { LockError, textOf } from "../common/errors.ts";
 import type { Item } from "../protocol/item.ts";
 
 /** Why an item of a transaction was refused. */
@@ -32,6 +32,8 @@ export const codesOf = (error: unknown): string => {
 };
 
 const REFUSED = /ConditionalCheckFailed/;
+/** Errors of the SDK's configuration, before anything is sent. */
+const NEVER_SENT = /^CredentialsProvider|Region is missing|credential object|Invalid URL/;
 const CONFLICT = /TransactionConflict|TransactionInProgress/;
 export const PASSING = /Throttling|ThroughputExceeded|RequestLimitExceeded|TransactionConflict/;
 /** Errors of the server, of the SDK, and codes of Node.js: `ECONNRESET`, `ERR_SSL_...`, `UND_ERR_SOCKET`. */
@@ -39,7 +41,7 @@ const FAULT =
   /\b(TransactionInProgress|InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout|(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)\b)/;
 
 /**
- * What became of a request that failed. `refused`: DynamoDB did not apply it, and would not.
+ * What became of a request that failed. `refused`: DynamoDB did not apply it, and would not again.
  * `passing`: it did not apply it, and may a moment later. `unknown`: its reply is missing, it may
  * have applied, and may succeed when it is repeated. `strange`: anything else. It may have applied,
  * and a repeat is of no use.
@@ -50,7 +52,7 @@ export type Outcome = "refused" | "passing" | "unknown" | "strange";
 export const outcomeOf = (error: unknown): Outcome => {
   const codes = codesOf(error);
   const { httpStatusCode: status = 0 } = read(error).$metadata ?? {};
-  if (REFUSED.test(codes)) return "refused";
+  if (REFUSED.test(codes) || NEVER_SENT.test(textOf(error))) return "refused";
   if (PASSING.test(codes)) return "passing";
   if (FAULT.test(codes) || status >= 500) return "unknown";
   return status >= 400 || isNamed(error, "TransactionCanceledException") ? "refused" : "strange";

@@ -10,7 +10,6 @@ const KEY_SCHEMA = /key element|number of conditions on the keys|required keys w
 const KMS = /\bKMS|kms:/;
 const DENIED = /^AccessDenied|is not authorized to perform/;
 const READS = /Get|Scan|Query|Describe|List/;
-const NEVER_SENT = /^CredentialsProvider|region is missing|credential object|invalid url/i;
 
 /** The error of ours that says what to do about one of AWS. `region` may reject: a stand-in for a client has none. */
 export const translate = async (
@@ -53,7 +52,6 @@ export const failureOf = (action: string, tableName: string, error: unknown): Lo
 
 const whatIsUndone = (action: string, error: unknown): string => {
   if (READS.test(action)) return "Nothing was read.";
-  if (NEVER_SENT.test(textOf(error))) return "Nothing was sent.";
   return mayHaveApplied(error) ? "It is not known whether it was applied: a repeat will show." : "Nothing was written.";
 };
 
@@ -68,7 +66,7 @@ const adviceOn = (action: string, tableName: string): readonly (readonly [sympto
   [PASSING, "Repeat it later. If that goes on, the table needs more capacity"],
   [
     /explicit deny|because no .+ allows/,
-    "Change that policy, which is the role's if it is identity-based: against a Deny no Allow elsewhere helps",
+    "Change that policy (an identity-based one is the role's): against a Deny no Allow elsewhere helps",
   ],
   [KMS, "Enable the table's KMS key, and allow kms:Decrypt on it in the role and in the key's own policy"],
   [
@@ -78,9 +76,9 @@ const adviceOn = (action: string, tableName: string): readonly (readonly [sympto
       "already, look at the policies of the table, the VPC endpoint and the organization, and at permissions boundaries",
   ],
   [
-    /credential|region is missing|MissingAuthentication|TokenProvider|Expired|UnrecognizedClient|InvalidClientToken|InvalidAccessKey|Signature/i,
-    "Check the region (AWS_REGION or clientConfig.region), the credentials (a role, AWS_ACCESS_KEY_ID with " +
-      "AWS_SECRET_ACCESS_KEY, or clientConfig.credentials) and when they expire, and this machine's clock",
+    /credential|region is missing|authentication|security token|access ?key|signature|expired/i,
+    "Check the region and the credentials (those of the role, of AWS_... variables or of clientConfig), when they expire, " +
+      "and this machine's clock",
   ],
   [
     /\bE[A-Z_]{4,}\b|CERT|[Tt]imeout|Invalid URL/,

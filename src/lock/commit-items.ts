@@ -160,7 +160,6 @@ const tableOf = (name: unknown): string => String(name).replace(/^.*\//, "");
 const describe = (value: unknown): string => {
   if (value === "") return '""';
   if (value === undefined || value === null) return `${value}`;
-  if (Array.isArray(value)) return "an array";
   if (!isMap(value)) return typeof value === "object" ? `${value.constructor?.name}` : `a ${typeof value}`;
   const [[type, content] = [], ...more] = entriesOf(value);
   if (type === undefined) return "an object without a value";

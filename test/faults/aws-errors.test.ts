@@ -36,8 +36,7 @@ const implicitly = (policy: string, action = "dynamodb:UpdateItem", resource = T
 const explicitly = (policy: string, action = "dynamodb:UpdateItem", resource = TABLE_ARN) =>
   refusedFor(action, resource, `with an explicit deny in a ${policy}`);
 
-const POLICY =
-  "Change that policy, which is the role's if it is identity-based: against a Deny no Allow elsewhere helps.";
+const POLICY = "Change that policy (an identity-based one is the role's): against a Deny no Allow elsewhere helps.";
 const KMS = "Enable the table's KMS key, and allow kms:Decrypt on it in the role and in the key's own policy.";
 
 describe("a refused permission shows AWS's own message, and advises only what that supports", () => {
@@ -129,13 +128,13 @@ describe("errors of AWS become ours", () => {
       "UnrecognizedClientException",
       "The security token included in the request is invalid.",
       500,
-      /Nothing was written\. Check the region .*, the credentials .* and when they expire/,
+      /Nothing was written\. Check the region and the credentials .*, when they expire/,
     ],
     [
       "ExpiredTokenException",
       "The security token included in the request is expired",
       500,
-      /the credentials .* and when they expire/,
+      /the credentials .*, when they expire/,
     ],
     [
       "InvalidSignatureException",
@@ -143,7 +142,12 @@ describe("errors of AWS become ours", () => {
       500,
       /the credentials .*, and this machine's clock\./,
     ],
-    ["MissingAuthenticationTokenException", "Missing Authentication Token", 500, /the credentials \(a role, /],
+    [
+      "MissingAuthenticationTokenException",
+      "Missing Authentication Token",
+      500,
+      /the credentials \(those of the role, /,
+    ],
     ["ResourceInUseException", "being changed", 500, /Repeat it when the table is ACTIVE/],
     ["ItemCollectionSizeLimitExceededException", "too large", 500, /give locks a table of their own/],
     [
@@ -181,7 +185,7 @@ describe("errors of AWS become ours", () => {
       "no region",
       { region: undefined },
       500,
-      /^UpdateItem on table t failed: Error: Region is missing\. Nothing was sent\. Check the region \(AWS_REGION or/,
+      /^UpdateItem on table t failed: Error: Region is missing\. Nothing was written\. Check the region and/,
     ],
     [
       "no credentials",
@@ -194,19 +198,19 @@ describe("errors of AWS become ours", () => {
           ),
       },
       500,
-      /Could not load credentials.*Nothing was sent\. Check .* the credentials \(a role, /,
+      /Could not load credentials.*Nothing was written\. Check .* the credentials \(those of the role, /,
     ],
     [
       "credentials that are none",
       { credentials: {} },
       500,
-      /Resolved credential object is not valid\. Nothing was sent\. Check .* the credentials \(a role, /,
+      /Resolved credential object is not valid\. Nothing was written\. Check .* the credentials \(those of the role, /,
     ],
     [
       "an endpoint that is no address",
       { endpoint: "nonsense" },
       500,
-      /Invalid URL\. Nothing was sent\. Check the region, the endpoint/,
+      /Invalid URL\. Nothing was written\. Check the region, the endpoint/,
     ],
     [
       "an endpoint where nobody listens",
