@@ -30,9 +30,9 @@ export type {
   LockMetrics,
   NotStartedReason,
 } from "./common/events.ts";
+export type { Jsonified } from "./common/jsonified.ts";
 export type { LockKey } from "./common/key.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
-export type { Jsonified } from "./common/result.ts";
 export { dynamoLock } from "./invocation/dynamo-lock.ts";
 export type {
   DuplicateResponse,

@@ -274,11 +274,14 @@ class Acquiring {
     const { identifier } = batch.items[index] as BatchItem;
     const key = this.#keys[index];
     const about = key === undefined ? batch.source : `${batch.source}, key ${key}`;
-    locks.report({ type: "record-failed", identifier, error }, about);
+    const problem = `Record ${identifier} of a batch (${about}) comes back, without having run`;
+    locks.report({ type: "record-failed", identifier, error }, problem);
   }
 
   #reportNotStarted(records: number, reason: NotStartedReason): void {
-    if (records > 0) this.#request.locks.report({ type: "not-started", records, reason });
+    if (records === 0) return;
+    const problem = `${records} records of a batch come back, not begun: ${NOT_STARTED[reason]}`;
+    this.#request.locks.report({ type: "not-started", records, reason }, problem);
   }
 
   /** Locks that can't be given back in time are left to their leases. */
@@ -318,6 +321,11 @@ class Acquiring {
     return this.#request.options.concurrency ?? DEFAULT_CONCURRENCY;
   }
 }
+
+const NOT_STARTED: Readonly<Record<NotStartedReason, string>> = {
+  time: "the invocation has less than reserveMs left",
+  faults: "DynamoDB doesn't answer",
+};
 
 /** Gives what a function of the user's threw, or an error in its place if it can't even be asked for its class. */
 const toReadable = (thrown: unknown): unknown => {

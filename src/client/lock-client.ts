@@ -1,9 +1,10 @@
 import { arrayOfKeys, checkArgument, checkOptions, forbidTogether, ofType } from "../common/check.ts";
 import { LockError } from "../common/errors.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
+import type { Jsonified } from "../common/jsonified.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/key.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
-import { fromStorable, type Jsonified } from "../common/result.ts";
+import { fromStorable } from "../common/result.ts";
 import { withNewTable } from "../dynamodb/ensure-table.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
 import type { Lock } from "../lock/lock.ts";

@@ -1,5 +1,5 @@
 import { LockOptionsError } from "./errors.ts";
-import { print } from "./events.ts";
+import { print } from "./print.ts";
 import { suggest } from "./suggest.ts";
 
 /** Says what is wrong with a value, or nothing. */

@@ -1,6 +1,7 @@
 import type { Clock } from "../common/clock.ts";
 import type { TableLayout } from "../protocol/expression.ts";
-import { failureOf, isNamed } from "./aws-errors.ts";
+import { isNamed } from "./aws-errors.ts";
+import { failureOf } from "./translate.ts";
 import type { Send } from "./transport.ts";
 
 const POLL_MS = 500;

@@ -4,8 +4,9 @@ import { randomUUID } from "node:crypto";
 import { LockError, LockLostError, textOf } from "../common/errors.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 import { type Ending, holding, type Proof, renew, settle, settleAll, type Write } from "../protocol/writes.ts";
-import { explained, isRefusal } from "./aws-errors.ts";
-import { type Refusal, reasonsOf, type Table } from "./table.ts";
+import { isRefusal, reasonsOf } from "./aws-errors.ts";
+import type { Refusal, Table } from "./table.ts";
+import { explained } from "./translate.ts";
 
 /** `done`: the record is as asked for, with our token. Otherwise it is not ours any more, and nothing was written. */
 export type HolderReply =

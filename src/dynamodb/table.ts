@@ -4,7 +4,6 @@ import { delayMs } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { type LockError, LockTableError } from "../common/errors.ts";
 import type { LockRecord } from "../common/record.ts";
-import { decompress } from "../common/result.ts";
 import { createRequests, keyOf, type TableLayout, type WriteRequest } from "../protocol/expression.ts";
 import { FIELDS, isStatus, toRecord } from "../protocol/fields.ts";
 import type { Item } from "../protocol/item.ts";
@@ -15,9 +14,11 @@ import {
   isNamed,
   isTransient,
   mayHaveApplied,
+  reasonsOf,
   rememberDoubt,
-  translate,
 } from "./aws-errors.ts";
+import { decompress } from "./compress.ts";
+import { translate } from "./translate.ts";
 import type { Output, SendOptions, Transport } from "./transport.ts";
 
 /** What became of writes that are applied together or not at all. */
@@ -54,9 +55,6 @@ const MAX_WITHOUT_ITEM = 3;
 const CONFLICT_ATTEMPTS = 5;
 const CONFLICT_BACKOFF = { minMs: 20, maxMs: 1_000 };
 
-export const reasonsOf = (error: unknown): readonly CancellationReason[] =>
-  isNamed(error, "TransactionCanceledException") ? (error.CancellationReasons ?? []) : [];
-
 export class Table {
   readonly layout: TableLayout;
   readonly transport: Transport;
@@ -86,7 +84,7 @@ export class Table {
   }
 
   translate(operation: string, error: unknown): Promise<LockError> {
-    return translate(() => this.transport.region(), this.layout, operation, error, [...reasonsOf(error)]);
+    return translate(this.layout, async () => this.transport.region(), operation, error);
   }
 
   /** Sends conditional writes: one, or several in a transaction. */

@@ -11,8 +11,9 @@ import {
   remember,
   take,
 } from "../lambda/middy-request.ts";
+import { isStream, refuseStreaming } from "../lambda/streams.ts";
 import type { Lock } from "../lock/lock.ts";
-import { createGuard, isStream, refuseStreaming } from "./guard.ts";
+import { createGuard } from "./guard.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./options.ts";
 
 /** Without a type argument the key function's event is `any`, which must not become the handler's. */

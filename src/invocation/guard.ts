@@ -1,32 +1,21 @@
 import type { Context } from "aws-lambda";
 import { checkOptions, oneOf, show } from "../common/check.ts";
-import { LockError, LockLostError, LockOptionsError, LockTimeoutError } from "../common/errors.ts";
-import { print } from "../common/events.ts";
+import { LockLostError, LockOptionsError, LockTimeoutError } from "../common/errors.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, type Keys, toStoredKeys } from "../common/key.ts";
-import { type LockRecord, withoutTokens } from "../common/record.ts";
+import { print } from "../common/print.ts";
 import { type StorableResult, toStorable } from "../common/result.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
 import { describeExecution, type Execution, leaseOf, ownerOf, patienceOf, waitOf } from "../lambda/execution.ts";
 import { checkCommon, locksOf } from "../lambda/locks-of.ts";
-import {
-  hasRejected,
-  type PartialBatch,
-  partialBatchOf,
-  refuseBatch,
-  reportsFailures,
-} from "../lambda/partial-batch.ts";
+import { hasRejected, partialBatchOf, refuseBatch, reportsFailures } from "../lambda/partial-batch.ts";
+import { isStream } from "../lambda/streams.ts";
 import { Lock } from "../lock/lock.ts";
-import type { AttemptOptions, Locks } from "../lock/locks.ts";
-import { Refused } from "../lock/refused.ts";
+import type { AttemptOptions } from "../lock/locks.ts";
+import type { Unawaited } from "../lock/under-way.ts";
 import { takePermit } from "../semaphore/take-permit.ts";
-import {
-  type DuplicateResponse,
-  type DynamoLockOptions,
-  dynamoLockChecks,
-  type LockRequest,
-  type OnError,
-} from "./options.ts";
+import { answer, toCopy } from "./answer.ts";
+import { type DynamoLockOptions, dynamoLockChecks, type LockRequest, type OnError } from "./options.ts";
 
 /** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
 export type Begun =
@@ -62,6 +51,16 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
     await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
   };
 
+  /** Waits for what the handler has begun on the lock and not awaited. If that failed, or the handler did, nothing is finished. */
+  const conclude = async (lock: Lock, context: object, failed?: { readonly error: unknown }): Promise<Unawaited> => {
+    const unawaited = await lock.unawaited(patienceOf(describeExecution(context)));
+    const failure = failed ?? unawaited.failure;
+    // While a call hangs, nothing can be written behind it.
+    if (unawaited.hangs) lock.abandon("unsettled", new LockLostError(lock.key, "unreachable"));
+    else if (failure) await settleFailed(lock, failure.error);
+    return unawaited;
+  };
+
   return {
     async begin(request) {
       const { event, context } = request;
@@ -76,7 +75,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
       const key = options.key(event, context);
       const isWithout = isMissing(key) || (Array.isArray(key) && key.length === 0);
       if (isWithout && options.onMissingKey === "run") return begun(undefined, context);
-      const batch = checkBatch(caller, options, event);
+      const isOfBatch = isBatch(caller, options, event);
       const keys = toKeys(key);
       const owner = ownerOf(options.owner, [event, context], execution);
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
@@ -90,16 +89,14 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
         });
       if (!(attempt instanceof Lock))
         return { run: false, response: await answer(locks, attempt, duplicates, request) };
-      if (batch) ofBatches.add(attempt);
+      if (isOfBatch) ofBatches.add(attempt);
       return begun(attempt, context);
     },
 
     async succeed(lock, response, context) {
       const isStored = onSuccess === "finish" && storeResponse;
       if (!lock) return isStored ? withoutLock(response) : undefined;
-      const { hangs, failure } = await lock.unawaited(patienceOf(describeExecution(context)));
-      if (hangs) leave(lock);
-      else if (failure) await settleFailed(lock, failure.error);
+      const { hangs, failure } = await conclude(lock, context);
       if (failure) throw failure.error;
       if (hangs) return undefined;
       // Before it is sent, a middleware outside may make a report of what Promise.allSettled gave.
@@ -111,9 +108,7 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
     },
 
     async fail(lock, error, context) {
-      const { hangs } = await lock.unawaited(patienceOf(describeExecution(context)));
-      if (hangs) leave(lock);
-      else await settleFailed(lock, error);
+      await conclude(lock, context, { error });
     },
   };
 };
@@ -141,43 +136,6 @@ const begun = async (lock: Lock | undefined, context: Context): Promise<Begun> =
     await lock?.[Symbol.asyncDispose]();
     throw error;
   }
-};
-
-/**
- * A handler with a callback ends when it calls that, long after it has returned. Node.js 24 on Lambda has no callbacks
- * (https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html), and tells such handlers by their number of parameters, too.
- */
-export const refuseCallback = (caller: string, handler: { readonly length: number }): void => {
-  if (handler.length < 3) return;
-  throw new LockOptionsError(
-    `${caller}: the handler must have at most 2 parameters, (event, context), and return a Promise, got ${handler.length}. ` +
-      "A callback or a response stream would still be in use after the handler has returned, and the key is settled then",
-  );
-};
-
-/** In streaming mode `after` runs before the body does: the work is not done, and a repeat could not be answered. */
-export const isStream = (response: unknown): boolean => {
-  try {
-    const { body } = Object(response) as { body?: unknown };
-    return [response, body].some(canBeRead);
-  } catch {
-    return false; // reading it throws
-  }
-};
-
-/** A stream of Node.js or of the web. A mock that answers to every name seems to be both. */
-const canBeRead = (value: unknown): boolean => {
-  const { pipe, getReader } = Object(value) as { pipe?: unknown; getReader?: unknown };
-  return (typeof pipe === "function") !== (typeof getReader === "function");
-};
-
-export const refuseStreaming = (lock?: Lock): LockError => {
-  lock?.abandon("streaming", new LockLostError(lock.key, "expired"));
-  return new LockError(
-    "LOCK_STREAMING",
-    "A streamed response can't be locked: it goes on after the handler returned. Return the body as a string, or don't " +
-      "put a lock around this handler. The key is left to its lease",
-  );
 };
 
 const checkContradictions = (caller: string, options: DynamoLockOptions): void => {
@@ -211,95 +169,17 @@ const checkContradictions = (caller: string, options: DynamoLockOptions): void =
 };
 
 /**
- * The batch that the event is, if its source takes back a part of it.
+ * Whether the event is a batch of which its source takes back a part.
  *
  * @throws LockBatchError if one key for all its records would remember, or answer, that those are
  * done which are not.
  */
-const checkBatch = (caller: string, options: DynamoLockOptions, event: unknown): PartialBatch | undefined => {
+const isBatch = (caller: string, { onSuccess, duplicateResponse }: DynamoLockOptions, event: unknown): boolean => {
   const batch = partialBatchOf(event);
-  if (!batch || batch.records === 1) return batch;
-  const { onSuccess, duplicateResponse } = options;
-  if (onSuccess !== "release") {
-    throw refuseBatch(caller, batch, "one key for all of them would remember those that fail as done");
-  }
   const isConstant = duplicateResponse !== undefined && typeof duplicateResponse !== "function";
-  if (isConstant && !reportsFailures(duplicateResponse)) {
-    throw refuseBatch(caller, batch, "duplicateResponse would acknowledge all of them though they did not run");
-  }
-  return batch;
-};
-
-/** `refused`, or waited for in vain. */
-const answer = async <TEvent>(
-  locks: Locks,
-  refused: Refused | LockTimeoutError,
-  { duplicateResponse, replayedHeader }: DynamoLockOptions<TEvent>,
-  request: LockRequest<TEvent>,
-): Promise<unknown> => {
-  const finished = refused instanceof Refused ? locks.finishedBy(refused) : undefined;
-  if (duplicateResponse === undefined && finished) {
-    const response = await locks.replay(finished, replayedHeader ? { [REPLAYED]: "true" } : undefined);
-    return replayedHeader ? markReplayed(response) : response;
-  }
-  const record = (finished ?? refused.record) as LockRecord;
-  if (refused instanceof Refused) {
-    locks.reportHeld(record);
-    if (duplicateResponse === undefined || refused.isOwn) throw refused.error;
-  }
-  const response =
-    typeof duplicateResponse === "function"
-      ? await (duplicateResponse as DuplicateResponse<TEvent>)(withoutTokens(await locks.withResult(record)), request)
-      : structuredClone(duplicateResponse);
-  // Another run that holds the key may still fail: its records must not be acknowledged.
-  if (finished || !partialBatchOf(request.event) || reportsFailures(response)) return response;
-  throw refused instanceof LockTimeoutError ? refused : refused.error;
-};
-
-/** Each repeat gets a copy of a `duplicateResponse`, because a middleware may add to it what is one caller's. */
-const toCopy = (caller: string, value: DynamoLockOptions["duplicateResponse"]): typeof value => {
-  if (value === undefined || typeof value === "function") return value;
-  try {
-    const copy: unknown = structuredClone(value);
-    if (isWholeCopy(copy, value)) return copy as typeof value;
-  } catch {
-    // Reported below: it has a function in it, or a reference to itself.
-  }
-  throw new LockOptionsError(
-    `${caller}: duplicateResponse must be data that can be copied for each repeat, got ${show(value)} with a function, an ` +
-      "instance of a class, or a reference to itself: give a function that makes the response",
-  );
-};
-
-/** `structuredClone` makes a plain object of an instance. By name, because a copy may be of another realm. */
-const isWholeCopy = (copy: unknown, value: unknown): boolean => {
-  if (typeof value !== "object" || value === null) return true;
-  const [copied, original] = [copy, value] as Record<string, unknown>[] as [
-    Record<string, unknown>,
-    Record<string, unknown>,
-  ];
-  return (
-    classOf(copied) === classOf(original) &&
-    Object.keys(original).every((name) => isWholeCopy(copied[name], original[name]))
-  );
-};
-
-const classOf = (value: object): string =>
-  (Object.getPrototypeOf(value) as object | null)?.constructor.name ?? "Object";
-
-/** The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency). */
-const REPLAYED = "Idempotent-Replayed";
-
-const markReplayed = (response: unknown): unknown => {
-  const { statusCode, headers, multiValueHeaders } = Object(response) as Record<string, object | undefined>;
-  if (statusCode === undefined) return response;
-  const others = (all: object | undefined) =>
-    Object.fromEntries(Object.entries(all ?? {}).filter(([name]) => name.toLowerCase() !== REPLAYED.toLowerCase()));
-  // Where there are both, API Gateway takes a header that has several values, and a load balancer those alone.
-  const marked = multiValueHeaders
-    ? { multiValueHeaders: { ...others(multiValueHeaders), [REPLAYED]: ["true"] } }
-    : { headers: { ...others(headers), [REPLAYED]: "true" } };
-  return { ...(response as object), ...marked };
+  const acknowledges = isConstant && !reportsFailures(duplicateResponse);
+  if (batch && batch.records > 1 && (onSuccess !== "release" || acknowledges)) throw refuseBatch(caller, batch);
+  return batch !== undefined;
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
@@ -318,9 +198,6 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
 
 /** What is left of the invocation for the handler, after waiting. */
 const WAIT_RESERVE_MS = 500;
-
-/** A call on the lock hangs while the invocation ends, and nothing can be written behind it. */
-const leave = (lock: Lock): void => lock.abandon("unsettled", new LockLostError(lock.key, "unreachable"));
 
 const acquisitionOf = (options: DynamoLockOptions, execution: Execution): AttemptOptions => {
   const { leaseMs, expiry, permits, onLost } = options;

@@ -1,9 +1,11 @@
 import type { Context } from "aws-lambda";
 import { checkArgument, ofType } from "../common/check.ts";
 import { LockLostError } from "../common/errors.ts";
-import { fromStorable, type Jsonified } from "../common/result.ts";
+import type { Jsonified } from "../common/jsonified.ts";
+import { fromStorable } from "../common/result.ts";
 import { isMiddyTimeout } from "../lambda/middy-request.ts";
-import { createGuard, isStream, refuseCallback, refuseStreaming } from "./guard.ts";
+import { isStream, refuseCallback, refuseStreaming } from "../lambda/streams.ts";
+import { createGuard } from "./guard.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./options.ts";
 
 /** Options under which a repeat doesn't get the response. */

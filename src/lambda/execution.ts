@@ -38,15 +38,21 @@ export const ownerOf = <TArguments extends unknown[]>(
   throw new LockOptionsError(`owner ${complaint.replace("must be", "must return")}, got ${got}`);
 };
 
+/** How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's to say. */
+type LeaseWanted = Pick<AttemptOptions, "leaseMs" | "heartbeatMs">;
+
 /** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
 export const leaseOf = (
-  { leaseMs, heartbeatMs }: { readonly leaseMs: number | undefined; readonly heartbeatMs: number | false | undefined },
+  {
+    leaseMs,
+    heartbeatMs,
+  }: { readonly leaseMs?: number | undefined; readonly heartbeatMs?: number | false | undefined },
   { remainingMs, durableArn }: Execution,
-): Partial<Pick<AttemptOptions, "leaseMs" | "heartbeatMs">> => {
+): LeaseWanted => {
   const leftMs = remainingMs();
   if (leaseMs !== undefined) {
-    const shorter = leaseMs < leftMs && durableArn === undefined;
-    return { leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
+    const isShorter = leaseMs < leftMs && durableArn === undefined;
+    return { leaseMs, heartbeatMs: heartbeatMs ?? (isShorter ? undefined : false) };
   }
   if (leftMs === Number.POSITIVE_INFINITY) return {}; // outside Lambda: the client's lease and heartbeat
   return { leaseMs: () => Math.max(1, Math.floor(Math.min(leftMs, remainingMs()))), heartbeatMs: false };

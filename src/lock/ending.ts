@@ -1,5 +1,6 @@
 import { anything, type Check, milliseconds, text } from "../common/check.ts";
-import { encodeData, type StorableResult, toFailure, toStorable } from "../common/result.ts";
+import { encodeData } from "../common/json.ts";
+import { type StorableResult, toFailure, toStorable } from "../common/result.ts";
 import type { Ending } from "../protocol/writes.ts";
 
 /** Options of `lock.release`. */

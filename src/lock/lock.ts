@@ -1,10 +1,12 @@
 import { inspect } from "node:util";
 import { checkOptions, milliseconds, show } from "../common/check.ts";
 import { type LockLostError, LockOptionsError, LockTableError } from "../common/errors.ts";
-import { callSafely, type KeptReason } from "../common/events.ts";
+import type { KeptReason } from "../common/events.ts";
+import { encodeData } from "../common/json.ts";
 import type { Keys } from "../common/key.ts";
+import { callSafely } from "../common/print.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
-import { encodeData, type StorableResult } from "../common/result.ts";
+import type { StorableResult } from "../common/result.ts";
 import { toConditionCheck } from "../dynamodb/holder.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 import { MAX_SEMAPHORE_LEASE_MS } from "../protocol/writes.ts";

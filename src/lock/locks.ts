@@ -2,11 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../common/clock.ts";
 import { LockTableError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "../common/errors.ts";
-import { createReporter, type LockEvent, type Reporter } from "../common/events.ts";
+import type { LockEvent } from "../common/events.ts";
 import { findMismatch, toFingerprint } from "../common/fingerprint.ts";
+import { encodeData } from "../common/json.ts";
 import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
-import { encodeData, fromStorable } from "../common/result.ts";
+import { createReporter, type Reporter } from "../common/report.ts";
+import { fromStorable } from "../common/result.ts";
 import { createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
 import { Table } from "../dynamodb/table.ts";
 import type { Transport } from "../dynamodb/transport.ts";

@@ -12,7 +12,7 @@ import {
 import { checkArgument } from "../common/check.ts";
 import { systemClock } from "../common/clock.ts";
 import { LockTableError } from "../common/errors.ts";
-import { failureOf } from "../dynamodb/aws-errors.ts";
+import { failureOf } from "../dynamodb/translate.ts";
 import { clientCheck } from "../lock/options.ts";
 import {
   type CreateLockTableOptions,

@@ -230,7 +230,7 @@ describe("a fingerprint", () => {
     expect(await locks.once(key, () => 2, { fingerprint: { a: 1 } })).toBe(1);
     await expect(locks.once(key, () => 2, { fingerprint: { a: 2 } })).rejects.toBeInstanceOf(PayloadMismatchError);
     await expect(locks.once(freshKey(), () => 2, { fingerprint: new Date() })).rejects.toThrow(
-      "fingerprint must be of a JSON value, but there is a Date in it",
+      "fingerprint must be a JSON value, but there is a Date in it",
     );
     expect(() => dynamoLock({ key: () => "k", permits: 2, onSuccess: "release", fingerprint: () => 1 })).toThrow(
       "permits and fingerprint contradict each other",

@@ -64,7 +64,7 @@ describe("a batch that is refused", () => {
   it("for a reason that doesn't is an error at once", async () => {
     const { read, mock, delays } = setUp();
     mock.on(BatchGetItemCommand).rejects(Object.assign(new Error("no"), { name: "AccessDeniedException" }));
-    await expect(read(keys)).rejects.toThrow("allow dynamodb:BatchGetItem on table t");
+    await expect(read(keys)).rejects.toThrow("Allow dynamodb:BatchGetItem on table t");
     expect(delays).toEqual([]);
   });
 });
