@@ -3,6 +3,13 @@ export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContex
 export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
 export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
+export type {
+  AcquireOptions,
+  LockClientOptions,
+  OnceOptions,
+  RunOptions,
+  TryAcquireOptions,
+} from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
 export type { Clock } from "./common/clock.ts";
@@ -44,8 +51,7 @@ export type {
 export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
-export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./lock/options.ts";
-export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settlement.ts";
+export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
 export {
   forceRelease,
   type ListLocksFilter,

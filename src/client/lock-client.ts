@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { arrayOfKeys, checkArgument, checkOptions, forbidTogether, ofType } from "../common/check.ts";
 import { systemClock } from "../common/clock.ts";
 import { LockError, LockTableError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "../common/errors.ts";
 import { createReporter } from "../common/events.ts";
@@ -8,6 +7,7 @@ import { findMismatch, toFingerprint } from "../common/fingerprint.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/key.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { encodeData, fromStorable, type Jsonified } from "../common/result.ts";
+import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/rules.ts";
 import { createClient } from "../dynamodb/client.ts";
 import { withNewTable } from "../dynamodb/ensure-table.ts";
 import { DynamoStore, type Store } from "../dynamodb/store.ts";
@@ -16,26 +16,25 @@ import { type Acquisition, acquire, type Refusal, type Wanted } from "../lock/ac
 import { FinishedCache } from "../lock/finished-cache.ts";
 import { heldHere } from "../lock/holder.ts";
 import type { LockInternals } from "../lock/internals.ts";
+import { layoutOf } from "../lock/layout.ts";
 import { type Ending, Lock, type LockHost } from "../lock/lock.ts";
-import {
-  type AcquireOptions,
-  acquireChecks,
-  checkAcquisition,
-  checkMethods,
-  clientChecks,
-  DEFAULTS,
-  type LockClientOptions,
-  layoutOf,
-  type OnceOptions,
-  onceChecks,
-  type RunOptions,
-  runChecks,
-  type TryAcquireOptions,
-  tryAcquireChecks,
-} from "../lock/options.ts";
+import { CLIENT_CONTRADICTIONS, DEFAULTS, LEASE_CONTRADICTIONS } from "../lock/options.ts";
+import { PERMITS_CONTRADICTIONS } from "../lock/permits.ts";
 import { Refused } from "../lock/refused.ts";
 import type { TableLayout } from "../protocol/requests.ts";
 import { liveHolders, Watch } from "../protocol/wait.ts";
+import {
+  ACQUIRE_RULES,
+  type AcquireOptions,
+  LOCK_CLIENT_RULES,
+  type LockClientOptions,
+  ONCE_RULES,
+  type OnceOptions,
+  RUN_RULES,
+  type RunOptions,
+  TRY_ACQUIRE_RULES,
+  type TryAcquireOptions,
+} from "./options.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
 import { type WarmUp, warmUp } from "./warm-up.ts";
 
@@ -84,14 +83,12 @@ export class LockClient {
   /** @internal */
   constructor(options: LockClientOptions, store: Store);
   constructor(options: LockClientOptions = {}, store?: Store) {
-    checkOptions("LockClient", options, clientChecks);
-    forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
-    checkMethods("LockClient", options);
+    checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
     const clock = options.clock ?? systemClock;
     const random = options.random ?? Math.random;
     this.#cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);
-    this.#layout = layoutOf(options);
+    this.#layout = layoutOf("LockClient", options);
     this.#client = options.client ?? createClient(options.clientConfig);
     this.#host = {
       store: store ?? new DynamoStore(this.#client, this.#layout, clock, random),
@@ -104,7 +101,8 @@ export class LockClient {
       },
       finished: undefined,
     };
-    checkAcquisition("LockClient", { heartbeatMs: options.heartbeatMs }, 1, options.leaseMs ?? DEFAULTS.leaseMs);
+    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs } = options;
+    refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#options = options;
     this.#owner = options.owner ?? randomUUID();
   }
@@ -116,7 +114,7 @@ export class LockClient {
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError
    */
   async tryAcquire(key: LockKey | readonly LockKey[], options: TryAcquireOptions = {}): Promise<Lock | undefined> {
-    checkOptions("tryAcquire", options, tryAcquireChecks);
+    checkOptions("tryAcquire", options, TRY_ACQUIRE_RULES);
     const attempt = await this.attempt("tryAcquire", this.#storedKeys(key), options);
     if (attempt instanceof Lock) return attempt;
     this.reportHeld(attempt.record);
@@ -129,7 +127,7 @@ export class LockClient {
    * @throws LockHeldError, LockTimeoutError after waiting, LockKeyError, LockOptionsError, LockTableError, LockError
    */
   async acquire(key: LockKey | readonly LockKey[], options: AcquireOptions = {}): Promise<Lock> {
-    checkOptions("acquire", options, acquireChecks);
+    checkOptions("acquire", options, ACQUIRE_RULES);
     const attempt = await this.attempt("acquire", this.#storedKeys(key), options);
     if (attempt instanceof Lock) return attempt;
     this.reportHeld(attempt.record);
@@ -147,8 +145,8 @@ export class LockClient {
     work: (lock: Lock) => Promise<T> | T,
     options: RunOptions = {},
   ): Promise<T> {
-    checkArgument("run", "work, the second argument,", work, ofType("function"));
-    checkOptions("run", options, runChecks);
+    checkArgument("run", "work, the second argument,", work, FUNCTION);
+    checkOptions("run", options, RUN_RULES);
     const { timeoutMs, ...acquireOptions } = options;
     const lock = await this.acquire(key, acquireOptions);
     const worked = workUnder(lock, work).finally(() => lock[Symbol.asyncDispose]());
@@ -190,8 +188,8 @@ export class LockClient {
     work: (lock: Lock) => unknown,
     options: OnceOptions = {},
   ): Promise<unknown> {
-    checkArgument("once", "work, the second argument,", work, ofType("function"));
-    checkOptions("once", options, onceChecks);
+    checkArgument("once", "work, the second argument,", work, FUNCTION);
+    checkOptions("once", options, ONCE_RULES);
     const { storeResult = true, fingerprint, ...acquireOptions } = options;
     const attempt = await this.attempt("once", this.#storedKeys(key), {
       ...acquireOptions,
@@ -252,7 +250,7 @@ export class LockClient {
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
    */
   async waitUntilFinished(keys: readonly LockKey[], options: WaitUntilFinishedOptions = {}): Promise<LockKey[]> {
-    checkArgument("waitUntilFinished", "keys, the first argument,", keys, arrayOfKeys);
+    checkArgument("waitUntilFinished", "keys, the first argument,", keys, KEYS);
     const { namespace } = this.#options;
     const byStored = new Map(keys.map((key) => [toStoredKey(key, namespace), key]));
     const pending = await waitUntilFinished(this.internals, [...byStored.keys()], options);
@@ -293,7 +291,8 @@ export class LockClient {
     const { owner = this.#owner, permits = 1, waitMs = 0, execution, force, signal } = options;
     const leaseMs = options.leaseMs ?? this.#options.leaseMs ?? DEFAULTS.leaseMs;
     const heartbeatMs = options.heartbeatMs ?? this.#options.heartbeatMs;
-    checkAcquisition(caller, { ...options, heartbeatMs }, keys.length, leaseMs);
+    refuse(caller, { ...options, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
+    refuse(caller, { ...options, leaseMs, keys: keys.length }, PERMITS_CONTRADICTIONS);
     if (options.reentrant) {
       const held = this.#reentered(owner, keys);
       if (held) return held;

@@ -1,15 +1,16 @@
 import type { Context } from "aws-lambda";
 import type { AttemptOptions, LockClient } from "../client/lock-client.ts";
-import { checkOptions, oneOf, show } from "../common/check.ts";
 import { LockError, LockLostError, LockOptionsError, LockTimeoutError } from "../common/errors.ts";
 import { print } from "../common/events.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, type Keys, toStoredKeys } from "../common/key.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { type StorableResult, toStorable } from "../common/result.ts";
+import { fits, show } from "../common/rules.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
 import { describeExecution, type Execution, leaseOf, ownerOf, patienceOf, waitOf } from "../lambda/execution.ts";
-import { checkCommon, locksOf } from "../lambda/locks-of.ts";
+import { locksOf } from "../lambda/locks-of.ts";
+import { checkInvocation } from "../lambda/options.ts";
 import {
   hasRejected,
   type PartialBatch,
@@ -18,12 +19,15 @@ import {
   reportsFailures,
 } from "../lambda/partial-batch.ts";
 import { Lock } from "../lock/lock.ts";
+import { INVOCATION_PERMITS_CONTRADICTIONS } from "../lock/permits.ts";
 import { Refused } from "../lock/refused.ts";
 import {
   type DuplicateResponse,
+  DYNAMO_LOCK_CONTRADICTIONS,
+  DYNAMO_LOCK_RULES,
   type DynamoLockOptions,
-  dynamoLockChecks,
   type LockRequest,
+  ON_ERROR,
   type OnError,
 } from "./options.ts";
 
@@ -47,8 +51,8 @@ export interface Guard<TEvent> {
 }
 
 export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<TEvent>): Guard<TEvent> => {
-  checkOptions(caller, options, dynamoLockChecks);
-  checkContradictions(caller, options);
+  const contradictions = [DYNAMO_LOCK_CONTRADICTIONS, INVOCATION_PERMITS_CONTRADICTIONS];
+  checkInvocation(caller, options, DYNAMO_LOCK_RULES, ...contradictions);
   const locksInUse = locksOf(caller, options);
   const duplicates = { ...options, duplicateResponse: toCopy(caller, options.duplicateResponse) };
   const { onSuccess = "finish", storeResponse = true } = options;
@@ -179,36 +183,6 @@ export const refuseStreaming = (lock?: Lock): LockError => {
   );
 };
 
-const checkContradictions = (caller: string, options: DynamoLockOptions): void => {
-  checkCommon(caller, options, "the event");
-  if ((options.permits ?? 1) > 1 && options.fingerprint) {
-    throw new LockOptionsError(
-      `${caller}: permits and fingerprint contradict each other: each holder has its own payload`,
-    );
-  }
-  if ((options.permits ?? 1) > 1 && (options.onSuccess !== "release" || options.onError === "finish")) {
-    throw new LockOptionsError(
-      `${caller}: permits and 'finish' contradict each other: a semaphore is never finished, set onSuccess to 'release'`,
-    );
-  }
-  if (options.onSuccess === "release") {
-    if (options.storeResponse) {
-      throw new LockOptionsError(
-        `${caller}: storeResponse and onSuccess 'release' contradict each other: no response is stored`,
-      );
-    }
-    if (
-      options.rememberMs !== undefined &&
-      (options.onError ?? "release") !== "finish" &&
-      typeof options.onError !== "function"
-    ) {
-      throw new LockOptionsError(
-        `${caller}: rememberMs and onSuccess 'release' contradict each other: nothing is ever finished`,
-      );
-    }
-  }
-};
-
 /**
  * The batch that the event is, if its source takes back a part of it.
  *
@@ -306,9 +280,9 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
   if (typeof onError !== "function") return onError;
   try {
     const action = await onError(error);
-    const complaint = oneOf("release", "keep", ...(permits > 1 ? [] : ["finish"]))(action);
-    if (!complaint) return action;
-    print("error", `onError ${complaint}, got ${show(action)}: the key is released`);
+    const rule = permits > 1 ? "'release' or 'keep'" : ON_ERROR;
+    if (fits(action, rule)) return action;
+    print("error", `onError must return ${rule}, got ${show(action)}: the key is released`);
   } catch (failure) {
     print("error", "onError failed, so the key is released", failure);
   }

@@ -1,7 +1,7 @@
 import type { Context } from "aws-lambda";
-import { checkArgument, ofType } from "../common/check.ts";
 import { LockLostError } from "../common/errors.ts";
 import { fromStorable, type Jsonified } from "../common/result.ts";
+import { checkArgument, FUNCTION } from "../common/rules.ts";
 import { isMiddyTimeout } from "../lambda/middy-request.ts";
 import { createGuard, isStream, refuseCallback, refuseStreaming } from "./guard.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./options.ts";
@@ -46,7 +46,7 @@ export function withLock<TEvent>(
   handler: (event: TEvent, context: Context & LockContext) => unknown,
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<unknown> {
-  checkArgument("withLock", "the handler, the first argument,", handler, ofType("function"));
+  checkArgument("withLock", "the handler, the first argument,", handler, FUNCTION);
   refuseCallback("withLock", handler);
   const guard = createGuard("withLock", options);
   return async (event, callers) => {

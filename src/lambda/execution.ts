@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { AttemptOptions } from "../client/lock-client.ts";
-import { show, text } from "../common/check.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
+import { fits, show, TEXT } from "../common/rules.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
 /** What is needed of an invocation's context. */
@@ -32,10 +32,8 @@ export const ownerOf = <TArguments extends unknown[]>(
   { durableArn, requestId }: Execution,
 ): string => {
   const owner = given ? notAsync(given(...about)) : (durableArn ?? requestId ?? randomUUID());
-  const complaint = text(owner);
-  if (!complaint) return owner;
-  const got = (owner as unknown) instanceof Promise ? "a Promise" : show(owner);
-  throw new LockOptionsError(`owner ${complaint.replace("must be", "must return")}, got ${got}`);
+  if (fits(owner, TEXT)) return owner;
+  throw new LockOptionsError(`owner must return ${TEXT}, got ${show(owner)}`);
 };
 
 /** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */

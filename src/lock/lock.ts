@@ -1,34 +1,30 @@
 import { inspect, isDeepStrictEqual } from "node:util";
 import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
-import { checkOptions, milliseconds, show } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "../common/errors.ts";
 import { type AboutLock, callSafely, type KeptReason, type Reporter } from "../common/events.ts";
 import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import { encodeData, type StorableResult } from "../common/result.ts";
+import { checkArgument, checkOptions, MS, show } from "../common/rules.ts";
 import { isInDoubt } from "../dynamodb/aws-errors.ts";
 import { type Commit, sendCommit } from "../dynamodb/commit.ts";
 import type { HoldReply, Store } from "../dynamodb/store.ts";
 import { companionKey } from "../protocol/record.ts";
-import { type Hold, MAX_SEMAPHORE_LEASE_MS, type Settlement } from "../protocol/requests.ts";
+import type { Hold, Settlement } from "../protocol/requests.ts";
 import { checkedItems } from "./commit-items.ts";
 import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
 import { Lease } from "./lease.ts";
+import { MS_OF_SEMAPHORE } from "./permits.ts";
 import {
+  COMMIT_RULES,
   type CommitOptions,
-  commitChecks,
-  type Finish,
+  FINISH_RULES,
   type FinishOptions,
-  type FinishRequest,
-  finishChecks,
-  finishedRecord,
-  fitsInRecord,
-  type Held,
+  RELEASE_RULES,
   type ReleaseOptions,
-  releaseChecks,
-  toFinish,
-} from "./settlement.ts";
+} from "./settle-options.ts";
+import { type Finish, type FinishRequest, finishedRecord, fitsInRecord, type Held, toFinish } from "./settlement.ts";
 import { type Unawaited, UnderWay } from "./under-way.ts";
 import { WriteQueue } from "./write-queue.ts";
 
@@ -213,8 +209,7 @@ export class Lock implements AsyncDisposable {
    */
   extend(ms: number): Promise<void> {
     return this.#call(async () => {
-      const complaint = milliseconds(1, this.#hold.slot === undefined ? undefined : MAX_SEMAPHORE_LEASE_MS)(ms);
-      if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${show(ms)}`);
+      checkArgument("extend", "ms", ms, this.#hold.slot === undefined ? MS : MS_OF_SEMAPHORE);
       await this.#renew(ms);
     });
   }
@@ -228,7 +223,7 @@ export class Lock implements AsyncDisposable {
    */
   finish(options: FinishOptions = {}): Promise<void> {
     return this.#call(async () => {
-      checkOptions("finish", options, finishChecks);
+      checkOptions("finish", options, FINISH_RULES);
       if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
       await this.#finish(toFinish(options, this.#holding.rememberMs));
     });
@@ -290,7 +285,7 @@ export class Lock implements AsyncDisposable {
   }
 
   async #commitItems(items: readonly TransactWriteItem[], options: CommitOptions): Promise<void> {
-    checkOptions("commit", options, commitChecks);
+    checkOptions("commit", options, COMMIT_RULES);
     if (this.#hold.slot !== undefined) {
       throw new LockOptionsError(
         "commit: a semaphore is never finished: put condition() into a transaction of your own",
@@ -353,7 +348,7 @@ export class Lock implements AsyncDisposable {
    */
   release(options: ReleaseOptions = {}): Promise<void> {
     return this.#call(async () => {
-      checkOptions("release", options, releaseChecks);
+      checkOptions("release", options, RELEASE_RULES);
       const data = encodeData(options.data);
       if (this.#holds > 1) {
         this.#holds--;
