@@ -12,21 +12,23 @@ import {
   TEXT,
 } from "../common/rules.ts";
 import { ATTRIBUTE_RULES, LAYOUT_RULES, type LayoutOptions } from "../lock/layout.ts";
-import type { Lock } from "../lock/lock.ts";
 import {
-  CLOCK,
   LEASE_RULES,
   type LeaseOptions,
   LOSS_RULES,
   type LossOptions,
+  WAIT_RULES,
+  type WaitOptions,
+} from "../lock/lease-options.ts";
+import type { Lock } from "../lock/lock.ts";
+import {
+  CLOCK,
   REMEMBER_RULES,
   REPORT_RULES,
   type RememberOptions,
   type ReportOptions,
   TABLE_RULES,
   type TableOptions,
-  WAIT_RULES,
-  type WaitOptions,
 } from "../lock/options.ts";
 import { PERMITS_RULES, type PermitsOptions } from "../lock/permits.ts";
 import type { Backoff } from "../protocol/wait.ts";

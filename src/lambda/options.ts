@@ -17,20 +17,22 @@ import {
   TEXT,
 } from "../common/rules.ts";
 import {
-  CLIENT_CONTRADICTIONS,
   LEASE_CONTRADICTIONS,
   LEASE_RULES,
   type LeaseOptions,
   LOSS_RULES,
   type LossOptions,
+  WAIT_RULES,
+  type WaitOptions,
+} from "../lock/lease-options.ts";
+import {
+  CLIENT_CONTRADICTIONS,
   REMEMBER_RULES,
   REPORT_RULES,
   type RememberOptions,
   type ReportOptions,
   TABLE_RULES,
   type TableOptions,
-  WAIT_RULES,
-  type WaitOptions,
 } from "../lock/options.ts";
 import { PERMITS_CONTRADICTIONS, type PermitsOptions } from "../lock/permits.ts";
 
