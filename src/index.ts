@@ -3,6 +3,13 @@ export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContex
 export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
 export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
+export type {
+  AcquireOptions,
+  LockClientOptions,
+  OnceOptions,
+  RunOptions,
+  TryAcquireOptions,
+} from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
 export type { Backoff } from "./common/backoff.ts";
@@ -34,19 +41,12 @@ export type { Jsonified } from "./common/jsonified.ts";
 export type { LockKey } from "./common/key.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
 export { dynamoLock } from "./invocation/dynamo-lock.ts";
-export type {
-  DuplicateResponse,
-  DynamoLockOptions,
-  LockContext,
-  LockRequest,
-  MaybeLockContext,
-  OnError,
-} from "./invocation/options.ts";
+export type { DynamoLockOptions } from "./invocation/options.ts";
 export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
-export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/ending.ts";
+export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
-export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./lock/options.ts";
+export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
 export {
   forceRelease,
   type ListLocksFilter,
@@ -62,3 +62,13 @@ export {
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
+export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
+export type {
+  DynamoSemaphoreOptions,
+  PermitOptions,
+  PermitsOptions,
+  RunPermitOptions,
+  SemaphoreOnError,
+  TryPermitOptions,
+} from "./semaphore/options.ts";
+export { type Semaphore, semaphore } from "./semaphore/semaphore.ts";

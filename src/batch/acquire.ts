@@ -4,7 +4,7 @@ import { createTurns, inParallel } from "../common/parallel.ts";
 import type { LockRecord } from "../common/record.ts";
 import { leaseOf, timeUntil, waitOf } from "../lambda/execution.ts";
 import { Lock } from "../lock/lock.ts";
-import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, RESPONSE_RESERVE_MS } from "./options.ts";
+import { BATCH_DEFAULTS, RESPONSE_RESERVE_MS } from "./options.ts";
 import { type Place, type Plan, planBatch, type Wish } from "./order.ts";
 import { Patience } from "./patience.ts";
 import type { BatchItem } from "./source.ts";
@@ -314,11 +314,11 @@ class Acquiring {
   }
 
   get #reserveMs(): number {
-    return this.#request.options.reserveMs ?? DEFAULT_RESERVE_MS;
+    return this.#request.options.reserveMs ?? BATCH_DEFAULTS.reserveMs;
   }
 
   get #concurrency(): number {
-    return this.#request.options.concurrency ?? DEFAULT_CONCURRENCY;
+    return this.#request.options.concurrency ?? BATCH_DEFAULTS.concurrency;
   }
 }
 

@@ -1,18 +1,18 @@
 import type { Context } from "aws-lambda";
-import { checkOptions } from "../common/check.ts";
 import { LockBatchError, LockLostError } from "../common/errors.ts";
 import type { KeptReason } from "../common/events.ts";
 import { inParallel } from "../common/parallel.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
 import { describeExecution, patienceOf, timeUntil } from "../lambda/execution.ts";
-import { checkCommon, locksOf } from "../lambda/locks-of.ts";
+import { locksOf } from "../lambda/locks-of.ts";
+import { checkInvocation } from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { type AcquiredBatch, acquireBatch } from "./acquire.ts";
 import {
+  BATCH_DEFAULTS,
   type BatchLocks,
-  DEFAULT_CONCURRENCY,
+  DYNAMO_LOCK_BATCH_RULES,
   type DynamoLockBatchOptions,
-  dynamoLockBatchChecks,
   RESPONSE_RESERVE_MS,
 } from "./options.ts";
 import { concludeBatch, type Outcome } from "./order.ts";
@@ -23,8 +23,7 @@ import type { BatchRequest } from "./wanted.ts";
 
 /** Checks the options, and gives what takes the locks of a batch. */
 export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
-  checkOptions(caller, options, dynamoLockBatchChecks);
-  checkCommon(caller, options, "the record");
+  checkInvocation(caller, options, DYNAMO_LOCK_BATCH_RULES);
   const locksInUse = locksOf(caller, options);
 
   return async (event: unknown, context: Context): Promise<{ readonly run: BatchRun; readonly context: Context }> => {
@@ -180,7 +179,7 @@ export class BatchRun {
    */
   async #settleEach(outcomes: readonly Outcome[], hanging: ReadonlySet<Lock>): Promise<void> {
     const { options, batch, execution, locks } = this.#request;
-    const { concurrency = DEFAULT_CONCURRENCY } = options;
+    const { concurrency = BATCH_DEFAULTS.concurrency } = options;
     const lanes = Map.groupBy(this.#given, (index) => batch.items[index]?.lane ?? index);
     const left = new Set(this.#given.flatMap((index) => this.#acquired.locks[index] ?? []));
     const patience = new Patience();

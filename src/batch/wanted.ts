@@ -1,13 +1,11 @@
 import type { Context } from "aws-lambda";
-import { milliseconds } from "../common/check.ts";
-import { LockOptionsError } from "../common/errors.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, toStoredKey } from "../common/key.ts";
 import { notAsync } from "../common/not-async.ts";
+import { checkArgument, MS } from "../common/rules.ts";
 import { type Execution, leaseOf, ownerOf } from "../lambda/execution.ts";
-import { checkObserved } from "../lambda/locks-of.ts";
+import { checkLease } from "../lambda/options.ts";
 import type { Locks } from "../lock/locks.ts";
-import { checkAcquisition } from "../lock/options.ts";
 import type { DynamoLockBatchOptions } from "./options.ts";
 import type { Batch, BatchItem } from "./source.ts";
 
@@ -64,13 +62,11 @@ export const wantedOf = (request: BatchRequest, index: number, key: string): Wan
 };
 
 /** A function's result is checked as a number is at construction. */
-const leaseMsOf = ({ caller, options, locks, execution }: BatchRequest, record: unknown): number | undefined => {
+const leaseMsOf = ({ caller, options, execution }: BatchRequest, record: unknown): number | undefined => {
   if (typeof options.leaseMs !== "function") return options.leaseMs;
   const leaseMs = notAsync(options.leaseMs(record));
-  const complaint = milliseconds(1)(leaseMs);
-  if (complaint) throw new LockOptionsError(`${caller}: leaseMs ${complaint}, got ${leaseMs}`);
-  const { heartbeatMs = locks.options.heartbeatMs } = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
-  checkAcquisition(caller, { heartbeatMs }, 1, leaseMs);
-  checkObserved(caller, options, leaseMs);
+  checkArgument(caller, "leaseMs", leaseMs, MS);
+  const { heartbeatMs } = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
+  checkLease(caller, { ...options, heartbeatMs }, leaseMs);
   return leaseMs;
 };

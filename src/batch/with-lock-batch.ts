@@ -1,5 +1,5 @@
 import type { Context } from "aws-lambda";
-import { checkArgument, ofType } from "../common/check.ts";
+import { checkArgument, FUNCTION } from "../common/rules.ts";
 import { isMiddyTimeout } from "../lambda/middy-request.ts";
 import { isStream, refuseCallback, refuseStreaming } from "../lambda/streams.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
@@ -42,7 +42,7 @@ export function withLockBatch<TRecord>(
   ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord>,
 ): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
-  checkArgument("withLockBatch", "the handler, the first argument,", handler, ofType("function"));
+  checkArgument("withLockBatch", "the handler, the first argument,", handler, FUNCTION);
   refuseCallback("withLockBatch", handler);
   const begin = createBatchGuard("withLockBatch", options);
   return async (event, callers) => {

@@ -1,33 +1,31 @@
-import { arrayOfKeys, checkArgument, checkOptions, forbidTogether, ofType } from "../common/check.ts";
 import { LockError } from "../common/errors.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import type { Jsonified } from "../common/jsonified.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/key.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { fromStorable } from "../common/result.ts";
+import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/rules.ts";
 import { withNewTable } from "../dynamodb/ensure-table.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
+import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
-import { type AttemptOptions, LOCKS, Locks } from "../lock/locks.ts";
-import {
-  type AcquireOptions,
-  acquireChecks,
-  checkAcquisition,
-  checkMethods,
-  clientChecks,
-  DEFAULTS,
-  type LockClientOptions,
-  type OnceOptions,
-  onceChecks,
-  type RunOptions,
-  runChecks,
-  type TryAcquireOptions,
-  tryAcquireChecks,
-} from "../lock/options.ts";
+import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
+import { CLIENT_CONTRADICTIONS, DEFAULTS } from "../lock/options.ts";
 import { Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHoldings } from "../protocol/expiry.ts";
-import { takePermit } from "../semaphore/take-permit.ts";
+import {
+  ACQUIRE_RULES,
+  type AcquireOptions,
+  LOCK_CLIENT_RULES,
+  type LockClientOptions,
+  ONCE_RULES,
+  type OnceOptions,
+  RUN_RULES,
+  type RunOptions,
+  TRY_ACQUIRE_RULES,
+  type TryAcquireOptions,
+} from "./options.ts";
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
 import { type WarmUp, warmUp } from "./warm-up.ts";
 
@@ -38,23 +36,21 @@ import { type WarmUp, warmUp } from "./warm-up.ts";
  * const locks = new LockClient({ tableName: "dynamo-locks" });
  * const report = await locks.once("report-2026-11-21", () => makeReport()); // a repeat gets the first report
  */
-export class LockClient {
+export class LockClient implements LockClientLike {
   readonly #locks: Locks;
+  readonly #ensuresTable: boolean;
 
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}) {
-    checkOptions("LockClient", options, clientChecks);
-    forbidTogether("LockClient", options, "client", ["clientConfig"], "a client has its configuration already");
-    checkMethods("LockClient", options);
-    checkAcquisition("LockClient", { heartbeatMs: options.heartbeatMs }, 1, options.leaseMs ?? DEFAULTS.leaseMs);
-    this.#locks = new Locks(
-      options,
-      options.ensureTable ? { withTable: (request) => this.#withNewTable(request) } : {},
-    );
+    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
+    checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
+    refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
+    this.#ensuresTable = ensureTable === true;
+    this.#locks = new Locks(options, ensureTable ? { withTable: (request) => this.#withNewTable(request) } : {});
   }
 
-  /** @internal What the functions beside the client, and the middlewares, work with. */
-  get [LOCKS](): Locks {
+  /** For the functions beside the client, and the middlewares. */
+  get [LOCKS](): object {
     return this.#locks;
   }
 
@@ -65,7 +61,7 @@ export class LockClient {
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError
    */
   async tryAcquire(key: LockKey | readonly LockKey[], options: TryAcquireOptions = {}): Promise<Lock | undefined> {
-    checkOptions("tryAcquire", options, tryAcquireChecks);
+    checkOptions("tryAcquire", options, TRY_ACQUIRE_RULES);
     const attempt = await this.#attempt("tryAcquire", this.#storedKeys(key), options);
     if (!(attempt instanceof Refused)) return attempt;
     this.#locks.reportHeld(attempt.record);
@@ -78,7 +74,7 @@ export class LockClient {
    * @throws LockHeldError, LockTimeoutError after waiting, LockKeyError, LockOptionsError, LockTableError, LockError
    */
   async acquire(key: LockKey | readonly LockKey[], options: AcquireOptions = {}): Promise<Lock> {
-    checkOptions("acquire", options, acquireChecks);
+    checkOptions("acquire", options, ACQUIRE_RULES);
     const attempt = await this.#attempt("acquire", this.#storedKeys(key), options);
     if (!(attempt instanceof Refused)) return attempt;
     this.#locks.reportHeld(attempt.record);
@@ -96,8 +92,8 @@ export class LockClient {
     work: (lock: Lock) => Promise<T> | T,
     options: RunOptions = {},
   ): Promise<T> {
-    checkArgument("run", "work, the second argument,", work, ofType("function"));
-    checkOptions("run", options, runChecks);
+    checkArgument("run", "work, the second argument,", work, FUNCTION);
+    checkOptions("run", options, RUN_RULES);
     const { timeoutMs, ...acquireOptions } = options;
     const lock = await this.acquire(key, acquireOptions);
     return runUnder(this.#locks.clock, lock, work, timeoutMs);
@@ -138,8 +134,8 @@ export class LockClient {
     work: (lock: Lock) => unknown,
     options: OnceOptions = {},
   ): Promise<unknown> {
-    checkArgument("once", "work, the second argument,", work, ofType("function"));
-    checkOptions("once", options, onceChecks);
+    checkArgument("once", "work, the second argument,", work, FUNCTION);
+    checkOptions("once", options, ONCE_RULES);
     const { storeResult = true, fingerprint, ...acquireOptions } = options;
     const attempt = await this.#attempt("once", this.#storedKeys(key), {
       ...acquireOptions,
@@ -199,7 +195,7 @@ export class LockClient {
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
    */
   async waitUntilFinished(keys: readonly LockKey[], options: WaitUntilFinishedOptions = {}): Promise<LockKey[]> {
-    checkArgument("waitUntilFinished", "keys, the first argument,", keys, arrayOfKeys);
+    checkArgument("waitUntilFinished", "keys, the first argument,", keys, KEYS);
     const byStored = new Map(keys.map((key) => [this.#storedKey(key), key]));
     const pending = await waitUntilFinished(this.#locks, [...byStored.keys()], options);
     return pending.map((stored) => byStored.get(stored));
@@ -213,7 +209,7 @@ export class LockClient {
    */
   async warmUp(): Promise<WarmUp> {
     const work = () => warmUp(this.#locks);
-    return this.#locks.options.ensureTable ? this.#withNewTable(work) : work();
+    return this.#ensuresTable ? this.#withNewTable(work) : work();
   }
 
   /**
@@ -240,16 +236,10 @@ export class LockClient {
   ): Promise<Lock | Refused> {
     const { options: defaults, closing } = this.#locks;
     closing.signal.throwIfAborted();
-    const { owner = this.#locks.owner, leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs } = options;
-    const { heartbeatMs = defaults.heartbeatMs, reentrant } = options;
-    checkAcquisition(caller, { ...options, heartbeatMs }, new Set(keys).size, leaseMs);
-    return (
-      (reentrant && this.#reentered(owner, keys)) ||
-      this.#locks.attempt(keys, {
-        ...options,
-        ...((options.permits ?? 1) > 1 && { semaphore: { permits: options.permits as number, take: takePermit } }),
-      })
-    );
+    const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = options;
+    refuse(caller, { ...options, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
+    const { owner = this.#locks.owner, reentrant } = options;
+    return (reentrant && this.#reentered(owner, keys)) || this.#locks.attempt(keys, options);
   }
 
   /** A lock of this client on the same keys for the same owner, with one more hold on it. */

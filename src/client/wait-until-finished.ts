@@ -1,5 +1,5 @@
-import { type Check, checkOptions, milliseconds } from "../common/check.ts";
 import type { LockRecord } from "../common/record.ts";
+import { checkOptions, MS, MS_OR_ZERO, type Rules, SIGNAL } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import type { Locks } from "../lock/locks.ts";
 import { liveHoldings } from "../protocol/expiry.ts";
@@ -19,11 +19,12 @@ export interface WaitUntilFinishedOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const checks: Record<string, Check> = {
-  timeoutMs: milliseconds(0),
-  intervalMs: milliseconds(1),
-  signal: (value) => (value instanceof AbortSignal ? undefined : "must be an AbortSignal"),
+export const WAIT_UNTIL_FINISHED_RULES: Rules<WaitUntilFinishedOptions> = {
+  timeoutMs: MS_OR_ZERO,
+  intervalMs: MS,
+  signal: SIGNAL,
 };
+const DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_000 } as const;
 
 /**
  * Waits until none of the keys is held: those that are finished, released, over or absent don't
@@ -41,8 +42,8 @@ export const waitUntilFinished = async (
   keys: readonly string[],
   options: WaitUntilFinishedOptions = {},
 ): Promise<string[]> => {
-  checkOptions("waitUntilFinished", options, checks);
-  const { timeoutMs = 60_000, intervalMs = 1_000, signal } = options;
+  checkOptions("waitUntilFinished", options, WAIT_UNTIL_FINISHED_RULES);
+  const { timeoutMs = DEFAULTS.timeoutMs, intervalMs = DEFAULTS.intervalMs, signal } = options;
   const { clock, clockSkewMs } = locks;
   const isHeld = (record: LockRecord) =>
     liveHoldings(record, clock.now() - clockSkewMs).some(({ status }) => status === "IN_PROGRESS");

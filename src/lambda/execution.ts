@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { show, text } from "../common/check.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
+import { fits, show, TEXT } from "../common/rules.ts";
 import type { AttemptOptions } from "../lock/locks.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
@@ -32,10 +32,8 @@ export const ownerOf = <TArguments extends unknown[]>(
   { durableArn, requestId }: Execution,
 ): string => {
   const owner = given ? notAsync(given(...about)) : (durableArn ?? requestId ?? randomUUID());
-  const complaint = text(owner);
-  if (!complaint) return owner;
-  const got = (owner as unknown) instanceof Promise ? "a Promise" : show(owner);
-  throw new LockOptionsError(`owner ${complaint.replace("must be", "must return")}, got ${got}`);
+  if (fits(owner, TEXT)) return owner;
+  throw new LockOptionsError(`owner must return ${TEXT}, got ${show(owner)}`);
 };
 
 /** How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's to say. */

@@ -6,6 +6,7 @@ import type { LockEventListener } from "../common/events.ts";
 import { findMismatch } from "../common/fingerprint.ts";
 import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
+import type { Rule } from "../common/rules.ts";
 import { isInDoubt, isTransient } from "../dynamodb/aws-errors.ts";
 import { sendEnding, sendRenewal } from "../dynamodb/holder.ts";
 import type { Reply, Table } from "../dynamodb/table.ts";
@@ -38,7 +39,14 @@ export interface Wanted extends Asked {
   /** The tokens of the locks around the run that asks: what they hold is not waited for. */
   readonly around?: readonly string[] | undefined;
   /** Takes one of several permits in place of the whole key. */
-  readonly semaphore?: { readonly permits: number; readonly take: Take } | undefined;
+  readonly semaphore?:
+    | {
+        readonly permits: number;
+        readonly take: Take;
+        /** How long a lease may be. */
+        readonly leaseRule: Rule;
+      }
+    | undefined;
 }
 
 /** An acquisition that succeeded. */

@@ -9,7 +9,7 @@ export interface LeaseTerm {
   readonly expiresAt: number;
 }
 
-export interface LeaseOptions {
+export interface LeaseTimers {
   /** 0: never renew. */
   readonly heartbeatMs: number;
   /** How long before the end `expiring` is called, in ms. */
@@ -40,7 +40,7 @@ const MIN_DELAY_MS = 50;
  */
 export class Lease {
   readonly #clock: Clock;
-  readonly #options: LeaseOptions;
+  readonly #options: LeaseTimers;
   readonly #handler: LeaseHandler;
   #term: LeaseTerm;
   /** The last end that was asked for, whether or not it was written. */
@@ -51,7 +51,7 @@ export class Lease {
   #isStopped = false;
   #isFailing = false;
 
-  constructor(clock: Clock, first: LeaseTerm, options: LeaseOptions, handler: LeaseHandler) {
+  constructor(clock: Clock, first: LeaseTerm, options: LeaseTimers, handler: LeaseHandler) {
     this.#clock = clock;
     this.#options = options;
     this.#handler = handler;

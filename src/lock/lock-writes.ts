@@ -15,7 +15,7 @@ import type { TransactWriteItem } from "../protocol/item.ts";
 import { type Ending, type Proof, storeResponse } from "../protocol/writes.ts";
 import type { Acquisition, Wanted } from "./acquire.ts";
 import type { Finish } from "./ending.ts";
-import { Lease, type LeaseOptions } from "./lease.ts";
+import { Lease, type LeaseTimers } from "./lease.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 /** What a lock needs of its client. */
@@ -39,7 +39,7 @@ export interface PreparedEnding {
   readonly begunAt: number;
 }
 
-export interface LockWritesOptions extends LeaseOptions {
+export interface LockWritesOptions extends LeaseTimers {
   /** JSON of the application's data that stands in the record. */
   readonly data: string | undefined;
   readonly onExpiring: (() => void) | undefined;

@@ -1,5 +1,4 @@
 import { inspect } from "node:util";
-import { checkOptions, milliseconds, show } from "../common/check.ts";
 import { type LockLostError, LockOptionsError, LockTableError } from "../common/errors.ts";
 import type { KeptReason } from "../common/events.ts";
 import { encodeData } from "../common/json.ts";
@@ -7,22 +6,22 @@ import type { Keys } from "../common/key.ts";
 import { callSafely } from "../common/print.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import type { StorableResult } from "../common/result.ts";
+import { checkArgument, checkOptions, MS, show } from "../common/rules.ts";
 import { toConditionCheck } from "../dynamodb/holder.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
-import { MAX_SEMAPHORE_LEASE_MS } from "../protocol/writes.ts";
 import type { Acquisition, Wanted } from "./acquire.ts";
 import { checkedItems } from "./commit-items.ts";
-import {
-  type CommitOptions,
-  commitChecks,
-  type FinishOptions,
-  finishChecks,
-  type ReleaseOptions,
-  releaseChecks,
-  toFinish,
-} from "./ending.ts";
-import type { LeaseOptions } from "./lease.ts";
+import { toFinish } from "./ending.ts";
+import type { LeaseTimers } from "./lease.ts";
 import { type LockHost, LockWrites } from "./lock-writes.ts";
+import {
+  COMMIT_RULES,
+  type CommitOptions,
+  FINISH_RULES,
+  type FinishOptions,
+  RELEASE_RULES,
+  type ReleaseOptions,
+} from "./settle-options.ts";
 import { type Unawaited, UnderWay } from "./under-way.ts";
 
 /**
@@ -32,7 +31,7 @@ import { type Unawaited, UnderWay } from "./under-way.ts";
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
 /** @internal How its holder watches a lock, and ends it. */
-export interface HandleOptions extends LeaseOptions {
+export interface HandleOptions extends LeaseTimers {
   /** How long the key is remembered when it is finished, unless that says otherwise, in ms. */
   readonly rememberMs: number;
   /** JSON of the application's data, so that nobody who changes what he was given changes it. */
@@ -165,8 +164,7 @@ export class Lock implements AsyncDisposable {
    */
   extend(ms: number): Promise<void> {
     return this.#call(async () => {
-      const complaint = milliseconds(1, this.#wanted.semaphore && MAX_SEMAPHORE_LEASE_MS)(ms);
-      if (complaint) throw new LockOptionsError(`extend: ms ${complaint}, got ${show(ms)}`);
+      checkArgument("extend", "ms", ms, this.#wanted.semaphore?.leaseRule ?? MS);
       await this.#writes.renew(ms);
     });
   }
@@ -180,7 +178,7 @@ export class Lock implements AsyncDisposable {
    */
   finish(options: FinishOptions = {}): Promise<void> {
     return this.#call(async () => {
-      checkOptions("finish", options, finishChecks);
+      checkOptions("finish", options, FINISH_RULES);
       this.#refuseSemaphore("finish", "can only be released");
       await this.#writes.finish(toFinish(options, this.#options.rememberMs));
     });
@@ -224,7 +222,7 @@ export class Lock implements AsyncDisposable {
    */
   commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
     return this.#call(async () => {
-      checkOptions("commit", options, commitChecks);
+      checkOptions("commit", options, COMMIT_RULES);
       this.#refuseSemaphore("commit", "is never finished: put condition() into a transaction of your own");
       if (this.#wanted.execution !== undefined) {
         throw new LockOptionsError(
@@ -266,7 +264,7 @@ export class Lock implements AsyncDisposable {
    */
   release(options: ReleaseOptions = {}): Promise<void> {
     return this.#call(async () => {
-      checkOptions("release", options, releaseChecks);
+      checkOptions("release", options, RELEASE_RULES);
       const data = encodeData(options.data);
       if (this.#holds > 1) {
         this.#holds--;

@@ -18,22 +18,39 @@ import { acquire as acquireWrite, settle } from "../protocol/writes.ts";
 import { type Acquisition, acquire, type Wanted } from "./acquire.ts";
 import { FinishedCache } from "./finished-cache.ts";
 import { heldHere } from "./held-here.ts";
-import type { LeaseOptions } from "./lease.ts";
+import { type LayoutOptions, layoutOf } from "./layout.ts";
+import type { LeaseTimers } from "./lease.ts";
+import type { LeaseOptions, LossOptions, WaitOptions } from "./lease-options.ts";
 import { Lock } from "./lock.ts";
 import type { PreparedEnding } from "./lock-writes.ts";
-import { type AcquireOptions, DEFAULTS, type LockClientOptions, layoutOf } from "./options.ts";
+import { DEFAULTS, type RememberOptions, type ReportOptions, type TableOptions } from "./options.ts";
 import { Refused } from "./refused.ts";
 import { Watch } from "./watch.ts";
 
-/** What a door asks for: the options of `acquire`, and more. Keys are as stored. */
+/** Options that have been checked by a door. */
+export interface LocksOptions extends TableOptions, LayoutOptions, ReportOptions, RememberOptions, LeaseOptions {
+  readonly namespace?: string | undefined;
+  readonly owner?: string | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: (() => number) | undefined;
+}
+
+/** Each may be left out, or `undefined`. */
+type Unset<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
+
+/** What a door asks for. Keys are as stored. */
 export interface AttemptOptions
-  extends Omit<AcquireOptions, "leaseMs">,
-    Pick<Wanted, "askedMs" | "execution" | "fingerprint" | "around" | "semaphore">,
-    Pick<LeaseOptions, "inTurn"> {
+  extends Unset<Omit<Wanted, "keys" | "keyList" | "token" | "leaseMs" | "data" | "waitMs" | "expiry">>,
+    Omit<LeaseOptions, "leaseMs">,
+    WaitOptions,
+    LossOptions,
+    RememberOptions,
+    Pick<LeaseTimers, "inTurn"> {
   /** A function, for a lease that shrinks while it is waited for. */
   readonly leaseMs?: number | (() => number) | undefined;
-  /** How long the key is remembered when it is finished, in ms. */
-  readonly rememberMs?: number | undefined;
+  readonly data?: unknown;
+  readonly safeMs?: number | undefined;
+  readonly onExpiring?: ((lock: Lock) => void) | undefined;
 }
 
 export interface LocksParts {
@@ -44,7 +61,7 @@ export interface LocksParts {
 }
 
 export class Locks {
-  readonly options: LockClientOptions;
+  readonly options: LocksOptions;
   readonly transport: Transport;
   readonly table: Table;
   readonly clock: Clock;
@@ -61,7 +78,7 @@ export class Locks {
   readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Of options that have been checked. */
-  constructor(options: LockClientOptions, { withTable = (request) => request(), table }: LocksParts = {}) {
+  constructor(options: LocksOptions, { withTable = (request) => request(), table }: LocksParts = {}) {
     const { clock = systemClock, random = Math.random, owner = randomUUID(), client, cacheSize } = options;
     this.options = options;
     this.clock = clock;
@@ -69,7 +86,7 @@ export class Locks {
     this.clockSkewMs = options.clockSkewMs ?? DEFAULTS.clockSkewMs;
     this.report = createReporter(options);
     this.transport = table?.transport ?? (client ? toTransport(client) : createTransport(options.clientConfig));
-    this.table = table ?? new Table(this.transport, layoutOf(options), clock, random);
+    this.table = table ?? new Table(this.transport, layoutOf("LockClient", options), clock, random);
     this.owner = owner;
     this.#cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);
@@ -263,7 +280,12 @@ const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: Lock
 };
 
 /** By it, a `LockClient` is known, also one of another copy of this package. The number is that of what it gives. */
-export const LOCKS = Symbol.for("middy-dynamo-lock.locks.1");
+export const LOCKS: unique symbol = Symbol.for("middy-dynamo-lock.locks.1");
+
+/** A `LockClient`, of this copy of the package or of another. */
+export interface LockClientLike {
+  readonly [LOCKS]: object;
+}
 
 /** The locks of a `LockClient`, if it is one, and no imitation: a proxy around a client can't reach what is private to it. */
 export const locksIn = (client: unknown): Locks | undefined => {

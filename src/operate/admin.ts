@@ -1,80 +1,19 @@
 /** What an operator does to locks that are not their own: functions beside the client, so that a bundle carries only what it uses. */
 import { randomUUID } from "node:crypto";
 import type { LockClient } from "../client/lock-client.ts";
-import {
-  arrayOfKeys,
-  type Check,
-  checkArgument,
-  checkOptions,
-  milliseconds,
-  ofType,
-  oneOf,
-  show,
-  text,
-  wholeNumber,
-} from "../common/check.ts";
 import { LockError, LockOptionsError } from "../common/errors.ts";
 import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "../common/key.ts";
-import { holdingsOf, isOver, type LockRecord, type LockStatus, withoutTokens } from "../common/record.ts";
+import { holdingsOf, isOver, type LockRecord, withoutTokens } from "../common/record.ts";
+import { checkArgument, checkOptions, show } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import { removeAsSeen } from "../dynamodb/remove.ts";
+import { LOCK_CLIENT } from "../lambda/options.ts";
 import { type Locks, locksIn } from "../lock/locks.ts";
 import type { Item } from "../protocol/item.ts";
 import { forceRelease as forceReleaseWrite, type ScanFilter, toFilter } from "../protocol/operate.ts";
+import { LIST_LOCKS_RULES, type ListLocksFilter, PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
 
-export interface ListLocksFilter {
-  readonly status?: LockStatus | undefined;
-  /** Who holds it, or was the last to. */
-  readonly owner?: string | undefined;
-  /** How the key begins, without the client's namespace. */
-  readonly keyPrefix?: string | undefined;
-  /** `true`: records that are over (released, lease or window ended), so that an acquisition would succeed. `false`: the others. */
-  readonly expired?: boolean | undefined;
-  /**
-   * Most items that one request looks at. Without it 1 MB of them.
-   * @default none
-   */
-  readonly pageSize?: number | undefined;
-  /**
-   * Read the latest state of each item, at twice the price.
-   * @default false
-   */
-  readonly consistentRead?: boolean | undefined;
-}
-
-export interface PurgeLocksOptions {
-  /**
-   * Only these keys.
-   * @default every key of the client's namespace
-   */
-  readonly keys?: readonly LockKey[] | undefined;
-  /**
-   * Delete whatever has not been written for this long, in ms: also a lock that is held, and what is still remembered. A
-   * renewal is a write.
-   * @default none
-   */
-  readonly olderThanMs?: number | undefined;
-  /**
-   * Delete finished records before the time they are remembered has ended: their keys can run again.
-   * @default false
-   */
-  readonly finished?: boolean | undefined;
-}
-
-const listChecks: Record<string, Check> = {
-  status: oneOf("IN_PROGRESS", "FINISHED", "RELEASED", "SEMAPHORE"),
-  owner: text,
-  keyPrefix: text,
-  expired: ofType("boolean"),
-  pageSize: wholeNumber(1, 2 ** 31 - 1),
-  consistentRead: ofType("boolean"),
-};
-
-const purgeChecks: Record<string, Check> = {
-  keys: arrayOfKeys,
-  olderThanMs: milliseconds(0),
-  finished: ofType("boolean"),
-};
+export type { ListLocksFilter, PurgeLocksOptions };
 
 /**
  * The records of the client's namespace (of the whole table if it has none), in no order, read page by page: leaving the loop
@@ -92,7 +31,7 @@ const purgeChecks: Record<string, Check> = {
  */
 export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): AsyncGenerator<LockRecord, void, void> => {
   const internals = internalsOf("listLocks", locks);
-  checkOptions("listLocks", filter, listChecks);
+  checkOptions("listLocks", filter, LIST_LOCKS_RULES);
   return scan(internals, filter);
 };
 
@@ -118,7 +57,7 @@ export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): Asyn
  */
 export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions = {}): Promise<string[]> => {
   const internals = internalsOf("purgeLocks", locks);
-  checkOptions("purgeLocks", options, purgeChecks);
+  checkOptions("purgeLocks", options, PURGE_LOCKS_RULES);
   const { keys, olderThanMs, finished = false } = options;
   const { table, clock, clockSkewMs } = internals;
   const { namespace } = internals.options;
@@ -188,9 +127,7 @@ export const releaseAllLocks = async (locks: LockClient, ...others: readonly nev
 
 /** Checks the arguments. A function without options refuses some that were meant to limit its work. */
 const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): Locks => {
-  checkArgument(caller, "locks, the first argument,", locks, (value) =>
-    locksIn(value) ? undefined : "must be a LockClient",
-  );
+  checkArgument(caller, "locks, the first argument,", locks, LOCK_CLIENT);
   if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
   return locksIn(locks) as Locks;
 };

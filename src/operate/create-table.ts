@@ -9,11 +9,11 @@ import {
   type TimeToLiveDescription,
   UpdateTimeToLiveCommand,
 } from "@aws-sdk/client-dynamodb";
-import { checkArgument } from "../common/check.ts";
 import { systemClock } from "../common/clock.ts";
 import { LockTableError } from "../common/errors.ts";
+import { checkArgument } from "../common/rules.ts";
 import { failureOf } from "../dynamodb/translate.ts";
-import { clientCheck } from "../lock/options.ts";
+import { CLIENT } from "../lock/options.ts";
 import {
   type CreateLockTableOptions,
   createTableRequest,
@@ -46,7 +46,7 @@ export const createLockTable = async (
   client: DynamoDBClient,
   options: CreateLockTableOptions = {},
 ): Promise<TableDescription> => {
-  checkArgument("createLockTable", "client, the first argument,", client, clientCheck);
+  checkArgument("createLockTable", "client, the first argument,", client, CLIENT);
   const spec = toTableSpec(options);
   const api = tableApi(client, spec);
   const pause = pauses(spec);

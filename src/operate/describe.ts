@@ -1,17 +1,16 @@
-import { type Check, checkArgument, checkOptions, milliseconds, text } from "../common/check.ts";
 import { systemClock } from "../common/clock.ts";
-import { LockOptionsError } from "../common/errors.ts";
 import { type Holding, holdingsOf, type LockRecord, type LockStatus } from "../common/record.ts";
+import { checkArgument, checkOptions, MS_OR_ZERO, type Rule, type Rules } from "../common/rules.ts";
 
 export interface DescribeLockOptions {
   /**
    * IANA name of the time zone in which times are written, such as `"America/Sao_Paulo"`.
-   * @default 'UTC'
+   * @default `'UTC'`
    */
   readonly timeZone?: string | undefined;
   /**
    * The present, epoch ms.
-   * @default Date.now()
+   * @default `Date.now()`
    */
   readonly now?: number | undefined;
 }
@@ -37,13 +36,27 @@ export interface LockDescription extends HoldingDescription {
   readonly holders?: readonly HoldingDescription[];
 }
 
-const recordCheck: Check = (value) => {
-  const { key, acquiredAt, updatedAt, expiresAt } = Object(value) as Partial<LockRecord>;
-  const isRecord = typeof key === "string" && [acquiredAt, updatedAt, expiresAt].every(Number.isFinite);
-  return isRecord ? undefined : "must be a LockRecord, as get and listLocks give it";
+const RECORD: Rule = [
+  "a LockRecord, as get and listLocks give it",
+  (value) => {
+    const { key, acquiredAt, updatedAt, expiresAt } = Object(value) as Partial<LockRecord>;
+    return typeof key === "string" && [acquiredAt, updatedAt, expiresAt].every(Number.isFinite);
+  },
+];
+
+/** Makes its times with the offset of the time zone, or nothing for a name that is none. */
+const formatOf = (timeZone: unknown): Intl.DateTimeFormat | undefined => {
+  try {
+    return new Intl.DateTimeFormat("en-US", { timeZone: String(timeZone), timeZoneName: "longOffset" });
+  } catch {
+    return undefined;
+  }
 };
 
-const checks: Record<string, Check> = { timeZone: text, now: milliseconds(0) };
+export const DESCRIBE_LOCK_RULES: Rules<DescribeLockOptions> = {
+  timeZone: ['an IANA time zone such as "Europe/Berlin"', (value) => formatOf(value) !== undefined],
+  now: MS_OR_ZERO,
+};
 
 /**
  * A record as people read it: how long the key has been held, how long it still will be, and when, in a time zone of choice.
@@ -55,8 +68,8 @@ const checks: Record<string, Check> = { timeZone: text, now: milliseconds(0) };
  * @throws LockOptionsError for a name that is no time zone.
  */
 export const describeLock = (record: LockRecord, options: DescribeLockOptions = {}): LockDescription => {
-  checkArgument("describeLock", "record, the first argument,", record, recordCheck);
-  checkOptions("describeLock", options, checks);
+  checkArgument("describeLock", "record, the first argument,", record, RECORD);
+  checkOptions("describeLock", options, DESCRIBE_LOCK_RULES);
   const { timeZone = "UTC", now = systemClock.now() } = options;
   const write = timeWriter(timeZone);
   const describe = ({ status, owner, fencingToken, acquiredAt, expiresAt }: Holding): HoldingDescription => ({
@@ -82,14 +95,7 @@ const MAX_EPOCH_MS = 8.64e15;
 
 /** Writes an epoch in ms as `2026-11-21T10:30:00.000+01:00`. */
 const timeWriter = (timeZone: string): ((epochMs: number) => string) => {
-  let format: Intl.DateTimeFormat;
-  try {
-    format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
-  } catch {
-    throw new LockOptionsError(
-      `describeLock: timeZone must be an IANA time zone such as "Europe/Berlin", got ${JSON.stringify(timeZone)}`,
-    );
-  }
+  const format = formatOf(timeZone) as Intl.DateTimeFormat; // its name has been checked
   return (epochMs) => {
     if (!(Math.abs(epochMs) <= MAX_EPOCH_MS)) return String(epochMs); // not from a clock: something else wrote it
     const name = format.formatToParts(epochMs).find(({ type }) => type === "timeZoneName")?.value ?? "GMT";

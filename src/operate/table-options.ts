@@ -1,22 +1,28 @@
 import type { CreateTableCommandInput, StreamViewType, TableDescription, Tag } from "@aws-sdk/client-dynamodb";
-import { type Check, checkOptions, milliseconds, ofType, oneOf, text, wholeNumber } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
-import { LockOptionsError } from "../common/errors.ts";
-import { checkMethods, clientChecks, DEFAULTS } from "../lock/options.ts";
+import {
+  BOOLEAN,
+  type Contradictions,
+  checkOptions,
+  firstSet,
+  fits,
+  join,
+  MS_OR_ZERO,
+  type Rule,
+  type Rules,
+  refuse,
+  TEXT,
+} from "../common/rules.ts";
+import { ATTRIBUTE_RULES, type AttributeOptions, NAME_CONTRADICTIONS, namesOf, sortKeyRule } from "../lock/layout.ts";
+import { CLOCK, type TableOptions } from "../lock/options.ts";
 
 /** Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise. */
-export interface CreateLockTableOptions {
-  /** @default process.env.DYNAMO_LOCK_TABLE, or 'dynamo-locks' */
-  readonly tableName?: string | undefined;
-  /** @default 'lock_id' */
-  readonly keyAttribute?: string | undefined;
+export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOptions, "tableName"> {
   /** Keys are stored as strings, so that 42 and "42" are one key. */
   readonly keyType?: "S" | undefined;
   /** For a table that other records share: the `LockClient` then needs its `sortKey`. */
   readonly sortKey?: { readonly attribute: string; readonly type: "S" | "N" } | undefined;
-  /** @default 'ttl' */
-  readonly ttlAttribute?: string | undefined;
-  /** @default 'PAY_PER_REQUEST' */
+  /** @default `'PAY_PER_REQUEST'` */
   readonly billingMode?: "PAY_PER_REQUEST" | "PROVISIONED" | undefined;
   /** Read units per second; with `PROVISIONED`, and required there. */
   readonly readCapacityUnits?: number | undefined;
@@ -33,23 +39,23 @@ export interface CreateLockTableOptions {
   readonly warmReadUnitsPerSecond?: number | undefined;
   /** Write units per second that the table can serve at once, beyond 4,000 of a new on-demand table. */
   readonly warmWriteUnitsPerSecond?: number | undefined;
-  /** @default 'STANDARD' */
+  /** @default `'STANDARD'` */
   readonly tableClass?: "STANDARD" | "STANDARD_INFREQUENT_ACCESS" | undefined;
-  /** @default false */
+  /** @default `false` */
   readonly deletionProtection?: boolean | undefined;
-  /** @default false */
+  /** @default `false` */
   readonly stream?: boolean | undefined;
-  /** @default 'NEW_AND_OLD_IMAGES', with `stream` */
+  /** @default `'NEW_AND_OLD_IMAGES'`, with `stream` */
   readonly streamViewType?: StreamViewType | undefined;
   /**
    * Whose key encrypts the table: DynamoDB's own, or one in KMS, at KMS's price
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/EncryptionAtRest.html).
-   * @default 'AWS_OWNED'
+   * @default `'AWS_OWNED'`
    */
   readonly encryption?: "AWS_OWNED" | "KMS" | undefined;
   /**
    * Id, ARN, alias or alias ARN of the key, with `encryption: 'KMS'`.
-   * @default 'alias/aws/dynamodb'
+   * @default `'alias/aws/dynamodb'`
    */
   readonly kmsKeyId?: string | undefined;
   /** Policy document, as an object or as JSON. */
@@ -65,7 +71,7 @@ export interface CreateLockTableOptions {
    * Wait until TTL is on, which takes DynamoDB up to an hour
    * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTimeToLive.html). `false`: until it has been
    * asked for. No lock depends on it.
-   * @default true
+   * @default `true`
    */
   readonly waitForTtl?: boolean | undefined;
   /** Time, for tests. */
@@ -79,80 +85,71 @@ export type TableSpec = CreateLockTableOptions & {
   readonly ttlAttribute: string;
 };
 
-const CALLER = "createLockTable";
+const UNITS = "a whole number from 1 to 9007199254740991";
 
-const units = wholeNumber(1, Number.MAX_SAFE_INTEGER);
-
-const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
-
-const checks: Record<string, Check> = {
-  tableName: text,
-  keyAttribute: clientChecks.keyAttribute as Check,
-  keyType: (value) =>
-    value === "S" ? undefined : 'must be "S": keys are stored as strings, so that 42 and "42" are one key',
-  sortKey: (value) => {
-    const { attribute, type, ...rest } = Object(value) as Record<string, unknown>;
-    const isKey = !clientChecks.keyAttribute?.(attribute) && (type === "S" || type === "N");
-    return isKey && Object.keys(rest).length === 0 ? undefined : 'must be { attribute, type } with type "S" or "N"';
-  },
-  ttlAttribute: clientChecks.ttlAttribute as Check,
-  billingMode: oneOf("PAY_PER_REQUEST", "PROVISIONED"),
-  readCapacityUnits: units,
-  writeCapacityUnits: units,
-  maxReadRequestUnits: units,
-  maxWriteRequestUnits: units,
-  warmReadUnitsPerSecond: units,
-  warmWriteUnitsPerSecond: units,
-  tableClass: oneOf("STANDARD", "STANDARD_INFREQUENT_ACCESS"),
-  deletionProtection: ofType("boolean"),
-  stream: ofType("boolean"),
-  streamViewType: oneOf("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"),
-  encryption: oneOf("AWS_OWNED", "KMS"),
-  kmsKeyId: text,
-  resourcePolicy: (value) => {
+const POLICY: Rule = [
+  "a policy document, as an object or as JSON",
+  (value) => {
     try {
-      return isObject(typeof value === "string" ? JSON.parse(value) : value) ? undefined : "must be a policy document";
+      return fits(typeof value === "string" ? JSON.parse(value) : value, "an object");
     } catch {
-      return "must be a policy document, as an object or as JSON";
+      return false;
     }
   },
-  tags: (value) =>
-    isObject(value) && !Array.isArray(value) && Object.values(value).every((tag) => typeof tag === "string")
-      ? undefined
-      : "must be an object of strings",
-  waitMs: milliseconds(0),
-  waitForTtl: ofType("boolean"),
-  clock: ofType("object"),
-};
+];
+
+export const CREATE_LOCK_TABLE_RULES: Rules<CreateLockTableOptions> = /* @__PURE__ */ join(ATTRIBUTE_RULES, {
+  tableName: TEXT,
+  keyType: ["'S': keys are stored as strings, so that 42 and '42' are one key", (value: unknown) => value === "S"],
+  sortKey: sortKeyRule("type", "'S' or 'N'"),
+  billingMode: "'PAY_PER_REQUEST' or 'PROVISIONED'",
+  readCapacityUnits: UNITS,
+  writeCapacityUnits: UNITS,
+  maxReadRequestUnits: UNITS,
+  maxWriteRequestUnits: UNITS,
+  warmReadUnitsPerSecond: UNITS,
+  warmWriteUnitsPerSecond: UNITS,
+  tableClass: "'STANDARD' or 'STANDARD_INFREQUENT_ACCESS'",
+  deletionProtection: BOOLEAN,
+  stream: BOOLEAN,
+  streamViewType: "'KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE' or 'NEW_AND_OLD_IMAGES'",
+  encryption: "'AWS_OWNED' or 'KMS'",
+  kmsKeyId: TEXT,
+  resourcePolicy: POLICY,
+  tags: [
+    "an object of strings",
+    (value: unknown) =>
+      fits(value, "an object") && Object.values(value as object).every((tag) => typeof tag === "string"),
+  ],
+  waitMs: MS_OR_ZERO,
+  waitForTtl: BOOLEAN,
+  clock: CLOCK,
+} as const);
+
+const isProvisioned = ({ billingMode }: CreateLockTableOptions) => billingMode === "PROVISIONED";
+
+const CONTRADICTIONS: Contradictions<CreateLockTableOptions> = [
+  [
+    (options) => !isProvisioned(options) && firstSet(options, ["readCapacityUnits", "writeCapacityUnits"]),
+    "{} goes with billingMode 'PROVISIONED' only",
+  ],
+  [
+    (options) => isProvisioned(options) && firstSet(options, ["maxReadRequestUnits", "maxWriteRequestUnits"]),
+    "{} goes with billingMode 'PAY_PER_REQUEST' only",
+  ],
+  [
+    (options) => isProvisioned(options) && !(options.readCapacityUnits && options.writeCapacityUnits),
+    "billingMode 'PROVISIONED' needs both readCapacityUnits and writeCapacityUnits",
+  ],
+  [({ stream, streamViewType }) => streamViewType && stream !== true, "streamViewType goes with stream: true only"],
+  [({ encryption, kmsKeyId }) => kmsKeyId && encryption !== "KMS", "kmsKeyId goes with encryption 'KMS' only"],
+];
 
 /** Checks the options, one by one and against each other. Throws `LockOptionsError`. */
 export const toTableSpec = (options: CreateLockTableOptions): TableSpec => {
-  checkOptions(CALLER, options, checks);
-  checkMethods(CALLER, options);
-  const spec: TableSpec = {
-    ...options,
-    tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
-    keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
-    ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
-  };
-  const provisioned = spec.billingMode === "PROVISIONED";
-  const onlyWith = (names: (keyof TableSpec)[], holds: boolean, what: string) => {
-    const name = holds ? undefined : names.find((candidate) => spec[candidate] !== undefined);
-    if (name) throw new LockOptionsError(`${CALLER}: ${name} goes with ${what} only`);
-  };
-  onlyWith(["readCapacityUnits", "writeCapacityUnits"], provisioned, "billingMode 'PROVISIONED'");
-  onlyWith(["maxReadRequestUnits", "maxWriteRequestUnits"], !provisioned, "billingMode 'PAY_PER_REQUEST'");
-  onlyWith(["streamViewType"], spec.stream === true, "stream: true");
-  onlyWith(["kmsKeyId"], spec.encryption === "KMS", "encryption 'KMS'");
-  if (provisioned && (spec.readCapacityUnits === undefined || spec.writeCapacityUnits === undefined)) {
-    throw new LockOptionsError(
-      `${CALLER}: billingMode 'PROVISIONED' needs both readCapacityUnits and writeCapacityUnits`,
-    );
-  }
-  const attributes = [spec.keyAttribute, spec.ttlAttribute, spec.sortKey?.attribute];
-  if (new Set(attributes).size < attributes.length) {
-    throw new LockOptionsError(`${CALLER}: keyAttribute, ttlAttribute and sortKey must have different names`);
-  }
+  checkOptions("createLockTable", options, CREATE_LOCK_TABLE_RULES, CONTRADICTIONS);
+  const spec: TableSpec = { ...options, ...namesOf(options) };
+  refuse("createLockTable", spec, NAME_CONTRADICTIONS);
   return spec;
 };
 

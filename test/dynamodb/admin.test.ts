@@ -165,7 +165,7 @@ describe("listLocks", () => {
     const { locks } = setUp({ tableName: "no-such-table" });
     await expect(keysOf(locks)).rejects.toThrow(LockTableError);
     expect(() => listLocks(locks, { expired: "yes" } as never)).toThrow(
-      'listLocks: expired must be a boolean, got "yes"',
+      "listLocks: expired must be a boolean, got 'yes'",
     );
     expect(() => listLocks(locks, { pageSize: 0 })).toThrow("pageSize must be a whole number from 1 to");
   });

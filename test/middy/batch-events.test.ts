@@ -200,14 +200,14 @@ describe("context.locks", () => {
 describe("options", () => {
   const key = () => "a";
   it.each<[string, object, RegExp]>([
-    ["no key", {}, /dynamoLockBatch: key is required: a function of the record/],
-    ["an unknown one", { key, concurency: 5 }, /unknown option "concurency"; options are key, .*concurrency/],
-    ["one of dynamoLock that is not a batch's", { key, permits: 2 }, /unknown option "permits"/],
+    ["no key", {}, /dynamoLockBatch: key must be a function, got undefined/],
+    ["an unknown one", { key, concurency: 5 }, /unknown option 'concurency'; options are key, .*concurrency/],
+    ["one of dynamoLock that is not a batch's", { key, permits: 2 }, /unknown option 'permits'/],
     ["concurrency", { key, concurrency: 0 }, /concurrency must be a whole number from 1 to 1000, got 0/],
     ["reserveMs", { key, reserveMs: -1 }, /reserveMs must be a whole number of milliseconds/],
-    ["leaseMs", { key, leaseMs: "1s" }, /leaseMs must be a whole number .*, or must be a function, got "1s"/],
-    ["heartbeatMs without leaseMs", { key, heartbeatMs: 5 }, /heartbeatMs needs leaseMs/],
-    ["heartbeatMs of more than half a lease", { key, leaseMs: 10, heartbeatMs: 6 }, /at most half of the lease/],
+    ["leaseMs", { key, leaseMs: "1s" }, /leaseMs must be a whole number .* or a function, got '1s'/],
+    ["heartbeatMs without leaseMs", { key, heartbeatMs: 5 }, /heartbeatMs \(5\) needs leaseMs/],
+    ["heartbeatMs of more than half a lease", { key, leaseMs: 10, heartbeatMs: 6 }, /at most half of leaseMs \(10\)/],
     ["'observed' without a wait", { key, expiry: "observed" }, /needs leaseMs and a longer waitMs/],
     [
       "as much, with a lease for each",

@@ -1,21 +1,42 @@
+/** The life of one invocation under a lock: before the handler, and after it. */
 import type { Context } from "aws-lambda";
-import { checkOptions, oneOf, show } from "../common/check.ts";
 import { LockLostError, LockOptionsError, LockTimeoutError } from "../common/errors.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, type Keys, toStoredKeys } from "../common/key.ts";
 import { print } from "../common/print.ts";
 import { type StorableResult, toStorable } from "../common/result.ts";
-import { contextOfRun, tokensIn } from "../lambda/context.ts";
-import { describeExecution, type Execution, leaseOf, ownerOf, patienceOf, waitOf } from "../lambda/execution.ts";
-import { checkCommon, locksOf } from "../lambda/locks-of.ts";
-import { hasRejected, partialBatchOf, refuseBatch, reportsFailures } from "../lambda/partial-batch.ts";
-import { isStream } from "../lambda/streams.ts";
+import { fits, show } from "../common/rules.ts";
 import { Lock } from "../lock/lock.ts";
 import type { AttemptOptions } from "../lock/locks.ts";
 import type { Unawaited } from "../lock/under-way.ts";
-import { takePermit } from "../semaphore/take-permit.ts";
 import { answer, toCopy } from "./answer.ts";
-import { type DynamoLockOptions, dynamoLockChecks, type LockRequest, type OnError } from "./options.ts";
+import { contextOfRun, tokensIn } from "./context.ts";
+import { describeExecution, type Execution, leaseOf, ownerOf, patienceOf, waitOf } from "./execution.ts";
+import { locksOf } from "./locks-of.ts";
+import {
+  type AnswerOptions,
+  type HoldingOptions,
+  type InvocationOptions,
+  type LockRequest,
+  ON_ERROR,
+  type OnError,
+  type RepeatOptions,
+} from "./options.ts";
+import { hasRejected, partialBatchOf, refuseBatch, reportsFailures } from "./partial-batch.ts";
+import { isStream } from "./streams.ts";
+
+/** What a guard has to know. A door documents and checks its own of them. */
+export interface GuardOptions<TEvent>
+  extends InvocationOptions<TEvent>,
+    HoldingOptions,
+    RepeatOptions<TEvent>,
+    AnswerOptions<TEvent>,
+    Pick<AttemptOptions, "semaphore"> {
+  readonly onSuccess?: "finish" | "release" | undefined;
+  readonly onError?: OnError | ((error: unknown) => OnError | Promise<OnError>) | undefined;
+  readonly storeResponse?: boolean | undefined;
+  readonly replayedHeader?: boolean | undefined;
+}
 
 /** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
 export type Begun =
@@ -23,7 +44,7 @@ export type Begun =
   | { readonly run: false; readonly response: unknown };
 
 /**
- * The life of one invocation, the same for `dynamoLock` and `withLock`: `begin` before the handler, then `succeed` or
+ * The life of one invocation, the same for a middleware and for a wrapper: `begin` before the handler, then `succeed` or
  * `fail` once, and only if the handler is known to have ended.
  */
 export interface Guard<TEvent> {
@@ -36,11 +57,13 @@ export interface Guard<TEvent> {
   fail(lock: Lock, error: unknown, context: object): Promise<void>;
 }
 
-export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<TEvent>): Guard<TEvent> => {
-  checkOptions(caller, options, dynamoLockChecks);
-  checkContradictions(caller, options);
+/** Of options that have been checked. */
+export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent>): Guard<TEvent> => {
   const locksInUse = locksOf(caller, options);
-  const duplicates = { ...options, duplicateResponse: toCopy(caller, options.duplicateResponse) };
+  const duplicates = {
+    ...options,
+    duplicateResponse: toCopy(caller, options.duplicateResponse as never),
+  } as GuardOptions<TEvent>;
   const { onSuccess = "finish", storeResponse = true } = options;
   const ofBatches = new WeakSet<Lock>();
 
@@ -138,43 +161,13 @@ const begun = async (lock: Lock | undefined, context: Context): Promise<Begun> =
   }
 };
 
-const checkContradictions = (caller: string, options: DynamoLockOptions): void => {
-  checkCommon(caller, options, "the event");
-  if ((options.permits ?? 1) > 1 && options.fingerprint) {
-    throw new LockOptionsError(
-      `${caller}: permits and fingerprint contradict each other: each holder has its own payload`,
-    );
-  }
-  if ((options.permits ?? 1) > 1 && (options.onSuccess !== "release" || options.onError === "finish")) {
-    throw new LockOptionsError(
-      `${caller}: permits and 'finish' contradict each other: a semaphore is never finished, set onSuccess to 'release'`,
-    );
-  }
-  if (options.onSuccess === "release") {
-    if (options.storeResponse) {
-      throw new LockOptionsError(
-        `${caller}: storeResponse and onSuccess 'release' contradict each other: no response is stored`,
-      );
-    }
-    if (
-      options.rememberMs !== undefined &&
-      (options.onError ?? "release") !== "finish" &&
-      typeof options.onError !== "function"
-    ) {
-      throw new LockOptionsError(
-        `${caller}: rememberMs and onSuccess 'release' contradict each other: nothing is ever finished`,
-      );
-    }
-  }
-};
-
 /**
  * Whether the event is a batch of which its source takes back a part.
  *
  * @throws LockBatchError if one key for all its records would remember, or answer, that those are
  * done which are not.
  */
-const isBatch = (caller: string, { onSuccess, duplicateResponse }: DynamoLockOptions, event: unknown): boolean => {
+const isBatch = (caller: string, { onSuccess, duplicateResponse }: GuardOptions<never>, event: unknown): boolean => {
   const batch = partialBatchOf(event);
   const isConstant = duplicateResponse !== undefined && typeof duplicateResponse !== "function";
   const acknowledges = isConstant && !reportsFailures(duplicateResponse);
@@ -183,13 +176,13 @@ const isBatch = (caller: string, { onSuccess, duplicateResponse }: DynamoLockOpt
 };
 
 /** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
-const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, error: unknown): Promise<OnError> => {
+const decide = async ({ onError = "release", semaphore }: GuardOptions<never>, error: unknown): Promise<OnError> => {
   if (typeof onError !== "function") return onError;
   try {
     const action = await onError(error);
-    const complaint = oneOf("release", "keep", ...(permits > 1 ? [] : ["finish"]))(action);
-    if (!complaint) return action;
-    print("error", `onError ${complaint}, got ${show(action)}: the key is released`);
+    const rule = semaphore ? "'release' or 'keep'" : ON_ERROR;
+    if (fits(action, rule)) return action;
+    print("error", `onError must return ${rule}, got ${show(action)}: the key is released`);
   } catch (failure) {
     print("error", "onError failed, so the key is released", failure);
   }
@@ -199,17 +192,12 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
 /** What is left of the invocation for the handler, after waiting. */
 const WAIT_RESERVE_MS = 500;
 
-const acquisitionOf = (options: DynamoLockOptions, execution: Execution): AttemptOptions => {
-  const { leaseMs, expiry, permits, onLost } = options;
+const acquisitionOf = (options: GuardOptions<never>, execution: Execution): AttemptOptions => {
+  const { leaseMs, expiry, semaphore, onLost } = options;
   const { durableArn } = execution;
   if (leaseMs === undefined && durableArn !== undefined) {
     throw new LockOptionsError(
       "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
-    );
-  }
-  if ((permits ?? 1) > 1 && durableArn !== undefined) {
-    throw new LockOptionsError(
-      "permits and a durable execution contradict each other: it could not find its own again",
     );
   }
   const waitMs = waitOf(options.waitMs, WAIT_RESERVE_MS, execution);
@@ -218,7 +206,7 @@ const acquisitionOf = (options: DynamoLockOptions, execution: Execution): Attemp
   return {
     ...lease,
     expiry,
-    ...((permits ?? 1) > 1 && { semaphore: { permits: permits as number, take: takePermit } }),
+    semaphore,
     onLost,
     waitMs,
     askedMs,

@@ -3,16 +3,16 @@
 import { LockOptionsError, type LockTimeoutError } from "../common/errors.ts";
 import { depthOf } from "../common/json.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
-import { partialBatchOf, reportsFailures } from "../lambda/partial-batch.ts";
 import type { Locks } from "../lock/locks.ts";
 import { Refused } from "../lock/refused.ts";
-import type { DuplicateResponse, DynamoLockOptions, LockRequest } from "./options.ts";
+import type { AnswerOptions, DuplicateResponse, LockRequest } from "./options.ts";
+import { partialBatchOf, reportsFailures } from "./partial-batch.ts";
 
 /** Answers a run that was refused, or has waited until its time was up. */
 export const answer = async <TEvent>(
   locks: Locks,
   refused: Refused | LockTimeoutError,
-  { duplicateResponse, replayedHeader }: DynamoLockOptions<TEvent>,
+  { duplicateResponse, replayedHeader }: AnswerOptions<TEvent> & { readonly replayedHeader?: boolean | undefined },
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
   const finished = refused instanceof Refused ? locks.finishedBy(refused) : undefined;
@@ -36,7 +36,7 @@ export const answer = async <TEvent>(
 };
 
 /** The copy of a `duplicateResponse` that is kept. Each repeat gets one of its own, as a middleware may add what is one caller's. */
-export const toCopy = (caller: string, value: DynamoLockOptions["duplicateResponse"]): typeof value => {
+export const toCopy = (caller: string, value: AnswerOptions<never>["duplicateResponse"]): typeof value => {
   if (value === undefined || typeof value === "function") return value;
   try {
     const copy: unknown = structuredClone(value);
