@@ -1,5 +1,4 @@
 import type { Context } from "aws-lambda";
-import { isStream, refuseStreaming } from "../invocation/guard.ts";
 import {
   answerEarly,
   DEFAULT_TIMEOUT_EARLY_MS,
@@ -16,7 +15,7 @@ import { isReport, refuseAnswer } from "./outcome.ts";
 import { type BatchRun, createBatchGuard } from "./run.ts";
 
 /** Without a type argument the key function's record is `any`, which must not become the handler's. */
-type EventOf<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] };
+type EventOfBatch<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] };
 
 /**
  * Middy middleware for SQS, Kinesis and DynamoDB Streams: takes a lock for each record of a batch. The handler is given the records
@@ -37,11 +36,11 @@ type EventOf<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] }
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(
   options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
-): DynamoLockMiddleware<EventOf<TRecord>, Context & LocksContext<TRecord>>;
+): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & LocksContext<TRecord>>;
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(
   options: DynamoLockBatchOptions<TRecord>,
-): DynamoLockMiddleware<EventOf<TRecord>, Context & MaybeLocksContext<TRecord>>;
+): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & MaybeLocksContext<TRecord>>;
 export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMiddleware<object, Context> {
   const begin = createBatchGuard("dynamoLockBatch", options);
   const timeoutEarlyMs = options.timeoutEarlyMs ?? DEFAULT_TIMEOUT_EARLY_MS;
@@ -67,10 +66,6 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
     if (isPastEarlyTimeout(request, timeoutEarlyMs)) {
       request.response = run.abandon("timeout");
       return;
-    }
-    if (isStream(request.response)) {
-      run.abandon("streaming");
-      throw refuseStreaming();
     }
     request.response = await run.settle(request.response, event);
   };

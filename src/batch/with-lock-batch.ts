@@ -59,10 +59,6 @@ export function withLockBatch<TRecord>(
       else await run.fail();
       throw error;
     }
-    if (isStream(response)) {
-      run.abandon("streaming");
-      throw refuseStreaming();
-    }
     return run.settle(response, given);
   };
 }

@@ -1,0 +1,147 @@
+import type { Context } from "aws-lambda";
+import type { LockClient } from "../client/lock-client.ts";
+import { checkArgument } from "../common/check.ts";
+import { LockError } from "../common/errors.ts";
+import { toFingerprint } from "../common/fingerprint.ts";
+import { isMissing, toStoredKey } from "../common/key.ts";
+import { notAsync } from "../common/not-async.ts";
+import { inParallel } from "../common/parallel.ts";
+import type { LockRecord } from "../common/record.ts";
+import { type Execution, leaseOf, ownerOf, timeUntil } from "../lambda/execution.ts";
+import { checkObserved } from "../lambda/locks-of.ts";
+import type { Lock } from "../lock/lock.ts";
+import { checkAcquisition, sharedChecks } from "../lock/options.ts";
+import { DEFAULT_CONCURRENCY, type DynamoLockBatchOptions } from "./options.ts";
+import type { Ordered } from "./order.ts";
+import type { Batch, Place } from "./source.ts";
+
+/** One invocation with a batch. */
+export interface BatchRequest {
+  readonly caller: string;
+  readonly options: DynamoLockBatchOptions;
+  readonly locks: LockClient;
+  /** Whether the client only pretends. */
+  readonly disabled: boolean;
+  readonly batch: Batch;
+  readonly context: Context;
+  readonly execution: Execution;
+  /** The tokens of the locks around this run. */
+  readonly around: readonly string[];
+}
+
+/** A record, and everything that becomes known of it. */
+export interface BatchItem extends Place, Ordered {
+  readonly group: Place["group"];
+  leader: BatchItem | undefined;
+  /** As stored; undefined if the record runs without a lock, or its key could not be made. */
+  key: string | undefined;
+  /** How its key is asked for, by the user's functions. */
+  asked: { readonly owner: string; readonly leaseMs: number | undefined; readonly fingerprint: string | undefined };
+  /** Whether its next request may wait. Records without order wait at once, the others one at a time. */
+  mayWait: boolean;
+  /** The lock of a key that is `owned`. */
+  lock: Lock | undefined;
+  /** The record of the run that has `finished` the key. */
+  finished: LockRecord | undefined;
+  /** Why the key was not to be had. */
+  reason: unknown;
+  failure: { readonly error: unknown } | undefined;
+  /** A call on the lock, which the handler has not awaited, hangs: nobody knows what becomes of it. */
+  hangs: boolean;
+}
+
+/** Works on what is there at most as long as `reserveMs` of the invocation are left; see `inParallel`. */
+export const inTime = <T>(
+  { options: { concurrency = DEFAULT_CONCURRENCY }, locks, execution }: BatchRequest,
+  reserveMs: number,
+  all: Iterable<T>,
+  work: (one: T) => Promise<void>,
+): Promise<boolean> =>
+  inParallel(all, concurrency, work, { clock: locks.internals.clock, ms: timeUntil(reserveMs, execution) });
+
+/** Asks the user's functions about each record. One of which they throw has failed, and is reported. */
+export const toItems = (request: BatchRequest): BatchItem[] => {
+  const leaders = new Map<string, BatchItem>();
+  return request.batch.places.map((place, index) => {
+    const item: BatchItem = {
+      ...place,
+      leader: undefined,
+      key: undefined,
+      asked: { owner: "", leaseMs: undefined, fingerprint: undefined },
+      mayWait: typeof place.group === "number",
+      state: "untried",
+      lock: undefined,
+      finished: undefined,
+      reason: undefined,
+      plan: undefined,
+      failure: undefined,
+      hangs: false,
+      outcome: undefined,
+    };
+    try {
+      item.key = keyOf(request, place, index);
+      if (item.key === undefined) item.state = "owned";
+      else {
+        item.asked = askedOf(request, place.record);
+        // Only an equal key with an equal payload makes a repeat. With another payload it is tried
+        // for, and refused. Records with one identifier may be of different things.
+        const name = `${item.asked.fingerprint ?? ""} ${item.key}`;
+        item.leader = leaders.get(name);
+        if (!item.leader) leaders.set(name, item);
+      }
+    } catch (thrown) {
+      fail(item, readable(thrown));
+      reportFailed(request, item);
+    }
+    return item;
+  });
+};
+
+/** The record comes back. */
+export const fail = (item: BatchItem, reason: unknown): void => {
+  item.state = "failed";
+  item.reason = reason;
+};
+
+export const reportFailed = ({ batch, locks }: BatchRequest, { identifier, key, reason: error }: BatchItem): void =>
+  locks.internals.report(
+    { type: "record-failed", identifier, error },
+    key === undefined ? batch.source : `${batch.source}, key ${key}`,
+  );
+
+const keyOf = (request: BatchRequest, { record, identifier }: Place, index: number): string | undefined => {
+  const { options, context, execution, locks, disabled } = request;
+  // Without locks every record runs, also each of those that share an identifier.
+  const key = disabled ? `${identifier}/${index}` : options.key(record, context);
+  if (isMissing(key) && options.onMissingKey === "run") return undefined;
+  return toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+};
+
+const askedOf = (request: BatchRequest, record: unknown): BatchItem["asked"] => {
+  const { options, context, execution, disabled } = request;
+  const owner = ownerOf(disabled ? undefined : options.owner, [record, context], execution);
+  if (disabled) return { owner, leaseMs: undefined, fingerprint: undefined };
+  const leaseMs = leaseMsOf(request, record);
+  return { owner, leaseMs, fingerprint: options.fingerprint && toFingerprint(options.fingerprint(record, context)) };
+};
+
+/** Checks what a function gives as a number is checked at construction. */
+const leaseMsOf = ({ caller, options, locks, execution }: BatchRequest, record: unknown): number | undefined => {
+  if (typeof options.leaseMs !== "function") return options.leaseMs;
+  const leaseMs = notAsync(options.leaseMs(record));
+  checkArgument(caller, "leaseMs", leaseMs, sharedChecks.leaseMs);
+  const lease = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
+  checkAcquisition(caller, { heartbeatMs: lease.heartbeatMs ?? locks.internals.heartbeatMs }, 1, leaseMs);
+  checkObserved(caller, options, leaseMs);
+  return leaseMs;
+};
+
+/** What was thrown, or an error in its place if it can't even be asked for its class. */
+const readable = (thrown: unknown): unknown => {
+  try {
+    Object.getPrototypeOf(Object(thrown));
+    return thrown;
+  } catch {
+    return new LockError("LOCK_BATCH", "What was thrown can't be read");
+  }
+};
