@@ -151,14 +151,12 @@ class Acquiring {
     if (this.#isOver) return;
     const { caller, locks, options, execution, around } = this.#request;
     const { heartbeatMs, expiry, onLost, rememberMs } = options;
-    const { leaseMs, owner, fingerprint } = item.asked;
     item.state = "untried";
     item.reason = undefined;
     try {
       const attempt = await locks.attempt(caller, [key], {
-        ...leaseOf({ leaseMs, heartbeatMs }, execution),
-        owner,
-        fingerprint,
+        ...item.wish,
+        ...leaseOf({ leaseMs: item.wish?.leaseMs, heartbeatMs }, execution),
         around,
         expiry,
         onLost,

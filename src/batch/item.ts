@@ -32,22 +32,22 @@ export interface BatchRequest {
 /** A record, and everything that becomes known of it. */
 export interface BatchItem extends Place, Ordered {
   readonly group: Place["group"];
-  leader: BatchItem | undefined;
-  /** As stored; undefined if the record runs without a lock, or its key could not be made. */
-  key: string | undefined;
-  /** How its key is asked for, by the user's functions. */
-  asked: { readonly owner: string; readonly leaseMs: number | undefined; readonly fingerprint: string | undefined };
+  leader?: BatchItem | undefined;
+  /** As stored. Undefined if the record runs without a lock, or its key could not be made. */
+  key?: string | undefined;
+  /** How its key is asked for. */
+  wish?: ReturnType<typeof wishOf>;
   /** Whether its next request may wait. Records without order wait at once, the others one at a time. */
   mayWait: boolean;
   /** The lock of a key that is `owned`. */
-  lock: Lock | undefined;
+  lock?: Lock | undefined;
   /** The record of the run that has `finished` the key. */
-  finished: LockRecord | undefined;
+  finished?: LockRecord | undefined;
   /** Why the key was not to be had. */
-  reason: unknown;
-  failure: { readonly error: unknown } | undefined;
+  reason?: unknown;
+  failure?: { readonly error: unknown } | undefined;
   /** A call on the lock, which the handler has not awaited, hangs: nobody knows what becomes of it. */
-  hangs: boolean;
+  hangs?: boolean | undefined;
 }
 
 /** Works on what is there at most as long as `reserveMs` of the invocation are left; see `inParallel`. */
@@ -63,29 +63,15 @@ export const inTime = <T>(
 export const toItems = (request: BatchRequest): BatchItem[] => {
   const leaders = new Map<string, BatchItem>();
   return request.batch.places.map((place, index) => {
-    const item: BatchItem = {
-      ...place,
-      leader: undefined,
-      key: undefined,
-      asked: { owner: "", leaseMs: undefined, fingerprint: undefined },
-      mayWait: typeof place.group === "number",
-      state: "untried",
-      lock: undefined,
-      finished: undefined,
-      reason: undefined,
-      plan: undefined,
-      failure: undefined,
-      hangs: false,
-      outcome: undefined,
-    };
+    const item: BatchItem = { ...place, mayWait: typeof place.group === "number", state: "untried" };
     try {
       item.key = keyOf(request, place, index);
       if (item.key === undefined) item.state = "owned";
       else {
-        item.asked = askedOf(request, place.record);
+        item.wish = wishOf(request, place.record);
         // Only an equal key with an equal payload makes a repeat. With another payload it is tried
         // for, and refused. Records with one identifier may be of different things.
-        const name = `${item.asked.fingerprint ?? ""} ${item.key}`;
+        const name = `${item.wish.fingerprint ?? ""} ${item.key}`;
         item.leader = leaders.get(name);
         if (!item.leader) leaders.set(name, item);
       }
@@ -117,12 +103,15 @@ const keyOf = (request: BatchRequest, { record, identifier }: Place, index: numb
   return toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
 };
 
-const askedOf = (request: BatchRequest, record: unknown): BatchItem["asked"] => {
+/** By the user's functions. */
+const wishOf = (request: BatchRequest, record: unknown) => {
   const { options, context, execution, disabled } = request;
-  const owner = ownerOf(disabled ? undefined : options.owner, [record, context], execution);
-  if (disabled) return { owner, leaseMs: undefined, fingerprint: undefined };
-  const leaseMs = leaseMsOf(request, record);
-  return { owner, leaseMs, fingerprint: options.fingerprint && toFingerprint(options.fingerprint(record, context)) };
+  if (disabled) return { owner: ownerOf(undefined, [], execution) };
+  return {
+    owner: ownerOf(options.owner, [record, context], execution),
+    leaseMs: leaseMsOf(request, record),
+    fingerprint: options.fingerprint && toFingerprint(options.fingerprint(record, context)),
+  };
 };
 
 /** Checks what a function gives as a number is checked at construction. */

@@ -5,12 +5,12 @@ export interface Ordered {
   /** Within a group records are in order, and a record that comes back stops those behind it. */
   readonly group: unknown;
   /** The first record of the batch with the same key and payload, if that is another one. */
-  readonly leader: Ordered | undefined;
+  leader?: Ordered | undefined;
   state: KeyState;
-  plan: Plan | undefined;
+  plan?: Plan | undefined;
   /** Set if the handler was given the record, and has failed to do it. */
-  failure: object | undefined;
-  outcome: Outcome | undefined;
+  failure?: object | undefined;
+  outcome?: Outcome;
 }
 
 /** What is known of a record's key. `failed`: it is held by another run, or not to be had. */

@@ -117,9 +117,9 @@ export class BatchRun {
   async #awaitCalls(): Promise<void> {
     const ms = patienceOf(this.#request.execution);
     const wait = async (item: BatchItem) => {
-      const { failure, hangs = false } = (await item.lock?.unawaited(ms)) ?? {};
-      item.failure = failure;
-      item.hangs = hangs;
+      const unawaited = await item.lock?.unawaited(ms);
+      item.failure = unawaited?.failure;
+      item.hangs = unawaited?.hangs;
     };
     await Promise.all(this.#given.map(wait));
   }
@@ -137,8 +137,7 @@ export class BatchRun {
           ? "this is none of the records that the handler was given"
           : itself
             ? "the batch has this record several times, under different keys"
-            : `this is a copy of a record, and ${found.length} records of the batch have its identifier ${found[0]?.identifier}: ` +
-              "give the record itself, as it is in event.Records"
+            : `this is a copy of a record, and ${found.length} records have its identifier ${found[0]?.identifier}: give the record itself`
       }`,
     );
   }

@@ -43,7 +43,7 @@ const run = ({ groups, keys, identifiers, wishes, fails: reported }: Case) => {
   const items: Ordered[] = [];
   for (const [index, group = index] of groups.entries()) {
     const leader = items[keys.indexOf(keys[index] as number)];
-    items.push({ group, leader, state: wishOf(index), plan: undefined, failure: undefined, outcome: undefined });
+    items.push({ group, leader, state: wishOf(index) });
   }
   planBatch(items);
   const plans = items.map(({ plan }) => plan);
