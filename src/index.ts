@@ -54,7 +54,7 @@ export {
   purgeLocks,
   releaseAllLocks,
 } from "./operate/admin.ts";
-export { type CreateLockTableOptions, createLockTable } from "./operate/create-table.ts";
+export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
 export {
   type DescribeLockOptions,
   describeLock,

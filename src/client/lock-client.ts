@@ -8,8 +8,9 @@ import { findMismatch, toFingerprint } from "../common/fingerprint.ts";
 import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/key.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { encodeData, fromStorable, type Jsonified } from "../common/result.ts";
+import { toSend } from "../dynamodb/aws-sdk.ts";
 import { createClient } from "../dynamodb/client.ts";
-import { withNewTable } from "../dynamodb/ensure-table.ts";
+import { withNewTable } from "../dynamodb/new-table.ts";
 import { DynamoStore, type Store } from "../dynamodb/store.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
 import { type Acquisition, acquire, type Refusal, type Wanted } from "../lock/acquire.ts";
@@ -493,7 +494,7 @@ export class LockClient {
       return await request();
     } catch (error) {
       if (!this.#options.ensureTable || !isTableMissing(error)) throw error;
-      return withNewTable(this.#client, this.#host.clock, this.#layout, request, isTableMissing);
+      return withNewTable(toSend(this.#client), this.#host.clock, this.#layout, request, isTableMissing);
     }
   }
 

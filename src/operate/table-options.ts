@@ -1,8 +1,6 @@
-import type { CreateTableCommandInput, StreamViewType, TableDescription, Tag } from "@aws-sdk/client-dynamodb";
-import { type Check, checkOptions, milliseconds, ofType, oneOf, text, wholeNumber } from "../common/check.ts";
+import { type Check, milliseconds, ofShape, ofType, oneOf, text, wholeNumber } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
-import { LockOptionsError } from "../common/errors.ts";
-import { checkMethods, clientChecks, DEFAULTS } from "../lock/options.ts";
+import { clientChecks } from "../lock/options.ts";
 
 /** Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise. */
 export interface CreateLockTableOptions {
@@ -40,7 +38,7 @@ export interface CreateLockTableOptions {
   /** @default false */
   readonly stream?: boolean | undefined;
   /** @default 'NEW_AND_OLD_IMAGES', with `stream` */
-  readonly streamViewType?: StreamViewType | undefined;
+  readonly streamViewType?: "KEYS_ONLY" | "NEW_IMAGE" | "OLD_IMAGE" | "NEW_AND_OLD_IMAGES" | undefined;
   /**
    * Whose key encrypts the table: DynamoDB's own, or one in KMS, at KMS's price
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/EncryptionAtRest.html).
@@ -63,8 +61,8 @@ export interface CreateLockTableOptions {
   readonly waitMs?: number | undefined;
   /**
    * Wait until TTL is on, which takes DynamoDB up to an hour
-   * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTimeToLive.html). `false`: until it has been
-   * asked for. No lock depends on it.
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTimeToLive.html).
+   * `false`: wait until it has been asked for. No lock depends on TTL.
    * @default true
    */
   readonly waitForTtl?: boolean | undefined;
@@ -72,167 +70,133 @@ export interface CreateLockTableOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** The same, with what is always needed filled in. */
-export type TableSpec = CreateLockTableOptions & {
-  readonly tableName: string;
-  readonly keyAttribute: string;
-  readonly ttlAttribute: string;
-};
-
-const CALLER = "createLockTable";
+/** One option, as data. */
+type TableOption = readonly [
+  rule: Check,
+  /** Where it stands in the request that creates the table, and in the table's description: `outer.inner`. */
+  path?: string,
+  more?: {
+    /** Where it stands in the description, if that is elsewhere. */
+    readonly described?: string;
+    /** What a description means that leaves it out. */
+    readonly absent?: unknown;
+    /** What it goes with only: in words, and whether that is so. */
+    readonly only?: readonly [words: string, isSo: (options: CreateLockTableOptions) => boolean];
+    /** How its value is written in the request. */
+    // biome-ignore lint/suspicious/noExplicitAny: the rule has checked it
+    readonly write?: (value: any) => unknown;
+    /** Whether a table has what was asked for. Without it the two have to be equal. */
+    // biome-ignore lint/suspicious/noExplicitAny: the rule has checked it
+    readonly fits?: (asked: any, actual: any) => boolean;
+  },
+];
 
 const units = wholeNumber(1, Number.MAX_SAFE_INTEGER);
-
+const boolean = ofType("boolean");
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-const checks: Record<string, Check> = {
-  tableName: text,
-  keyAttribute: clientChecks.keyAttribute as Check,
-  keyType: (value) =>
-    value === "S" ? undefined : 'must be "S": keys are stored as strings, so that 42 and "42" are one key',
-  sortKey: (value) => {
-    const { attribute, type, ...rest } = Object(value) as Record<string, unknown>;
-    const isKey = !clientChecks.keyAttribute?.(attribute) && (type === "S" || type === "N");
-    return isKey && Object.keys(rest).length === 0 ? undefined : 'must be { attribute, type } with type "S" or "N"';
-  },
-  ttlAttribute: clientChecks.ttlAttribute as Check,
-  billingMode: oneOf("PAY_PER_REQUEST", "PROVISIONED"),
-  readCapacityUnits: units,
-  writeCapacityUnits: units,
-  maxReadRequestUnits: units,
-  maxWriteRequestUnits: units,
-  warmReadUnitsPerSecond: units,
-  warmWriteUnitsPerSecond: units,
-  tableClass: oneOf("STANDARD", "STANDARD_INFREQUENT_ACCESS"),
-  deletionProtection: ofType("boolean"),
-  stream: ofType("boolean"),
-  streamViewType: oneOf("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"),
-  encryption: oneOf("AWS_OWNED", "KMS"),
-  kmsKeyId: text,
-  resourcePolicy: (value) => {
-    try {
-      return isObject(typeof value === "string" ? JSON.parse(value) : value) ? undefined : "must be a policy document";
-    } catch {
-      return "must be a policy document, as an object or as JSON";
-    }
-  },
-  tags: (value) =>
-    isObject(value) && !Array.isArray(value) && Object.values(value).every((tag) => typeof tag === "string")
-      ? undefined
-      : "must be an object of strings",
-  waitMs: milliseconds(0),
-  waitForTtl: ofType("boolean"),
-  clock: ofType("object"),
+const keyType: Check = (value) =>
+  value === "S" ? undefined : 'must be "S": keys are stored as strings, so that 42 and "42" are one key';
+
+const sortKey = ofShape('must be { attribute, type } with type "S" or "N"', {
+  attribute: clientChecks.keyAttribute as Check,
+  type: oneOf("S", "N"),
+});
+
+const policy: Check = (value) => {
+  try {
+    if (isObject(typeof value === "string" ? JSON.parse(value) : value)) return undefined;
+  } catch {
+    // It is no JSON.
+  }
+  return "must be a policy document, as an object or as JSON";
 };
 
-/** Checks the options, one by one and against each other. Throws `LockOptionsError`. */
-export const toTableSpec = (options: CreateLockTableOptions): TableSpec => {
-  checkOptions(CALLER, options, checks);
-  checkMethods(CALLER, options);
-  const spec: TableSpec = {
-    ...options,
-    tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
-    keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
-    ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
-  };
-  const provisioned = spec.billingMode === "PROVISIONED";
-  const onlyWith = (names: (keyof TableSpec)[], holds: boolean, what: string) => {
-    const name = holds ? undefined : names.find((candidate) => spec[candidate] !== undefined);
-    if (name) throw new LockOptionsError(`${CALLER}: ${name} goes with ${what} only`);
-  };
-  onlyWith(["readCapacityUnits", "writeCapacityUnits"], provisioned, "billingMode 'PROVISIONED'");
-  onlyWith(["maxReadRequestUnits", "maxWriteRequestUnits"], !provisioned, "billingMode 'PAY_PER_REQUEST'");
-  onlyWith(["streamViewType"], spec.stream === true, "stream: true");
-  onlyWith(["kmsKeyId"], spec.encryption === "KMS", "encryption 'KMS'");
-  if (provisioned && (spec.readCapacityUnits === undefined || spec.writeCapacityUnits === undefined)) {
-    throw new LockOptionsError(
-      `${CALLER}: billingMode 'PROVISIONED' needs both readCapacityUnits and writeCapacityUnits`,
-    );
-  }
-  const attributes = [spec.keyAttribute, spec.ttlAttribute, spec.sortKey?.attribute];
-  if (new Set(attributes).size < attributes.length) {
-    throw new LockOptionsError(`${CALLER}: keyAttribute, ttlAttribute and sortKey must have different names`);
-  }
-  return spec;
-};
+const strings: Check = (value) =>
+  isObject(value) && !Array.isArray(value) && Object.values(value).every((one) => typeof one === "string")
+    ? undefined
+    : "must be an object of strings";
 
-/** The request that creates the table. TTL is not part of it: DynamoDB has a request of its own for that. */
-export const createTableRequest = (spec: TableSpec): CreateTableCommandInput => {
-  const { keyAttribute, sortKey, tags, resourcePolicy } = spec;
-  const keys = [{ attribute: keyAttribute, type: "S" as const }, ...(sortKey ? [sortKey] : [])];
-  return {
-    TableName: spec.tableName,
-    KeySchema: keys.map(({ attribute }, i) => ({ AttributeName: attribute, KeyType: i === 0 ? "HASH" : "RANGE" })),
-    AttributeDefinitions: keys.map(({ attribute, type }) => ({ AttributeName: attribute, AttributeType: type })),
-    BillingMode: spec.billingMode ?? "PAY_PER_REQUEST",
-    ProvisionedThroughput: group({
-      ReadCapacityUnits: spec.readCapacityUnits,
-      WriteCapacityUnits: spec.writeCapacityUnits,
-    }),
-    OnDemandThroughput: group({
-      MaxReadRequestUnits: spec.maxReadRequestUnits,
-      MaxWriteRequestUnits: spec.maxWriteRequestUnits,
-    }),
-    WarmThroughput: group({
-      ReadUnitsPerSecond: spec.warmReadUnitsPerSecond,
-      WriteUnitsPerSecond: spec.warmWriteUnitsPerSecond,
-    }),
-    TableClass: spec.tableClass,
-    DeletionProtectionEnabled: spec.deletionProtection,
-    StreamSpecification: spec.stream
-      ? { StreamEnabled: true, StreamViewType: spec.streamViewType ?? "NEW_AND_OLD_IMAGES" }
-      : undefined,
-    SSESpecification:
-      spec.encryption === "KMS" ? { Enabled: true, SSEType: "KMS", KMSMasterKeyId: spec.kmsKeyId } : undefined,
-    ResourcePolicy: typeof resourcePolicy === "object" ? JSON.stringify(resourcePolicy) : resourcePolicy,
-    Tags: tags && Object.entries(tags).map(([Key, Value]) => ({ Key, Value })),
-  };
-};
+type Only = (options: CreateLockTableOptions) => boolean;
+export const isProvisioned: Only = ({ billingMode }) => billingMode === "PROVISIONED";
+const provisioned = { only: ["billingMode 'PROVISIONED'", isProvisioned] } as const;
+const onDemand = {
+  only: ["billingMode 'PAY_PER_REQUEST'", (options: CreateLockTableOptions) => !isProvisioned(options)],
+  absent: "none",
+} as const;
+const atLeast = { fits: (asked: number, actual: number) => !(actual < asked) };
 
-/** An object of what is set, or nothing. */
-const group = <T extends object>(fields: T): T | undefined =>
-  Object.values(fields).some((value) => value !== undefined) ? fields : undefined;
-
-/**
- * What a table has that is not as asked for, in words. The keys always count; an option that was not given doesn't. More
- * throughput than asked for is no difference, nor is a key that is named by an alias, which only KMS can resolve.
- */
-export const differences = (spec: TableSpec, table: TableDescription, tags: readonly Tag[]): string[] => {
-  const found: string[] = [];
-  const compare = (what: string, asked: unknown, actual: unknown) => {
-    if (asked !== undefined && asked !== actual) found.push(`${what} is ${actual}, not ${asked}`);
-  };
-  const keyOf = (keyType: "HASH" | "RANGE") => {
-    const name = table.KeySchema?.find((key) => key.KeyType === keyType)?.AttributeName;
-    const type = table.AttributeDefinitions?.find(({ AttributeName }) => AttributeName === name)?.AttributeType;
-    return name === undefined ? "none" : `${name} (${type})`;
-  };
-  const { sortKey, kmsKeyId } = spec;
-  compare("partition key", `${spec.keyAttribute} (S)`, keyOf("HASH"));
-  compare("sort key", sortKey ? `${sortKey.attribute} (${sortKey.type})` : "none", keyOf("RANGE"));
-
-  const { ProvisionedThroughput, OnDemandThroughput, WarmThroughput, StreamSpecification, SSEDescription } = table;
-  compare("billing mode", spec.billingMode, table.BillingModeSummary?.BillingMode ?? "PROVISIONED");
-  compare("read capacity", spec.readCapacityUnits, ProvisionedThroughput?.ReadCapacityUnits);
-  compare("write capacity", spec.writeCapacityUnits, ProvisionedThroughput?.WriteCapacityUnits);
-  compare("maximum of read units", spec.maxReadRequestUnits, OnDemandThroughput?.MaxReadRequestUnits ?? "none");
-  compare("maximum of write units", spec.maxWriteRequestUnits, OnDemandThroughput?.MaxWriteRequestUnits ?? "none");
-  const atLeast = (asked: number | undefined, actual: number | undefined) =>
-    actual !== undefined && asked !== undefined && actual < asked ? actual : asked;
-  const { warmReadUnitsPerSecond: warmReads, warmWriteUnitsPerSecond: warmWrites } = spec;
-  compare("warm read throughput", warmReads, atLeast(warmReads, WarmThroughput?.ReadUnitsPerSecond));
-  compare("warm write throughput", warmWrites, atLeast(warmWrites, WarmThroughput?.WriteUnitsPerSecond));
-  compare("table class", spec.tableClass, table.TableClassSummary?.TableClass ?? "STANDARD");
-  compare("deletion protection", spec.deletionProtection, table.DeletionProtectionEnabled ?? false);
-  compare("stream", spec.stream, StreamSpecification?.StreamEnabled ?? false);
-  compare("stream view type", spec.streamViewType, StreamSpecification?.StreamViewType ?? "none");
-  compare("encryption", spec.encryption, SSEDescription?.SSEType ?? "AWS_OWNED");
-  if (kmsKeyId && !kmsKeyId.includes("alias/")) {
-    const arn = SSEDescription?.KMSMasterKeyArn;
-    compare("KMS key", kmsKeyId, arn?.endsWith(`:key/${kmsKeyId}`) ? kmsKeyId : (arn ?? "none"));
-  }
-  for (const [key, value] of Object.entries(spec.tags ?? {})) {
-    compare(`tag ${key}`, value, tags.find((tag) => tag.Key === key)?.Value ?? "none");
-  }
-  return found;
+/** All options. To add one, add a line here, and its documentation above. */
+export const TABLE_OPTIONS: Readonly<Record<keyof CreateLockTableOptions, TableOption>> = {
+  tableName: [text],
+  keyAttribute: [clientChecks.keyAttribute as Check],
+  keyType: [keyType],
+  sortKey: [sortKey],
+  ttlAttribute: [clientChecks.ttlAttribute as Check],
+  billingMode: [
+    oneOf("PAY_PER_REQUEST", "PROVISIONED"),
+    "BillingMode",
+    { described: "BillingModeSummary.BillingMode", absent: "PROVISIONED" },
+  ],
+  readCapacityUnits: [units, "ProvisionedThroughput.ReadCapacityUnits", provisioned],
+  writeCapacityUnits: [units, "ProvisionedThroughput.WriteCapacityUnits", provisioned],
+  maxReadRequestUnits: [units, "OnDemandThroughput.MaxReadRequestUnits", onDemand],
+  maxWriteRequestUnits: [units, "OnDemandThroughput.MaxWriteRequestUnits", onDemand],
+  warmReadUnitsPerSecond: [units, "WarmThroughput.ReadUnitsPerSecond", atLeast],
+  warmWriteUnitsPerSecond: [units, "WarmThroughput.WriteUnitsPerSecond", atLeast],
+  tableClass: [
+    oneOf("STANDARD", "STANDARD_INFREQUENT_ACCESS"),
+    "TableClass",
+    { described: "TableClassSummary.TableClass", absent: "STANDARD" },
+  ],
+  deletionProtection: [boolean, "DeletionProtectionEnabled", { absent: false }],
+  stream: [
+    boolean,
+    "StreamSpecification",
+    {
+      described: "StreamSpecification.StreamEnabled",
+      absent: false,
+      write: (on) => (on ? { StreamEnabled: true, StreamViewType: "NEW_AND_OLD_IMAGES" } : undefined),
+    },
+  ],
+  streamViewType: [
+    oneOf("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"),
+    "StreamSpecification.StreamViewType",
+    { absent: "none", only: ["stream: true", ({ stream }) => stream === true] },
+  ],
+  encryption: [
+    oneOf("AWS_OWNED", "KMS"),
+    "SSESpecification",
+    {
+      described: "SSEDescription.SSEType",
+      absent: "AWS_OWNED",
+      write: (value) => (value === "KMS" ? { Enabled: true, SSEType: "KMS" } : undefined),
+    },
+  ],
+  kmsKeyId: [
+    text,
+    "SSESpecification.KMSMasterKeyId",
+    {
+      described: "SSEDescription.KMSMasterKeyArn",
+      absent: "none",
+      only: ["encryption 'KMS'", ({ encryption }) => encryption === "KMS"],
+      // Only KMS can resolve an alias.
+      fits: (asked, arn) => asked.includes("alias/") || arn === asked || arn.endsWith(`:key/${asked}`),
+    },
+  ],
+  // DynamoDB may give back an equal policy in other words.
+  resourcePolicy: [
+    policy,
+    "ResourcePolicy",
+    { fits: () => true, write: (value) => (isObject(value) ? JSON.stringify(value) : value) },
+  ],
+  // A table's tags are not in its description.
+  tags: [
+    strings,
+    "Tags",
+    { fits: () => true, write: (value) => Object.entries(value).map(([Key, Value]) => ({ Key, Value })) },
+  ],
+  waitMs: [milliseconds(0)],
+  waitForTtl: [boolean],
+  clock: [ofType("object")],
 };

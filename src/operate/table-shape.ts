@@ -1,0 +1,85 @@
+/** What a table is to be like: checked, as a request, and in comparison with one that exists. */
+import { checkOptions } from "../common/check.ts";
+import { LockOptionsError } from "../common/errors.ts";
+import { newTable } from "../dynamodb/new-table.ts";
+import { checkMethods, DEFAULTS } from "../lock/options.ts";
+import { type CreateLockTableOptions, isProvisioned, TABLE_OPTIONS } from "./table-options.ts";
+
+/** The options, with what is always needed filled in. */
+export type TableSpec = CreateLockTableOptions & {
+  readonly tableName: string;
+  readonly keyAttribute: string;
+  readonly ttlAttribute: string;
+};
+
+const CALLER = "createLockTable";
+
+/** Checks the options, one by one and against each other. Throws `LockOptionsError`. */
+export const toTableSpec = (options: CreateLockTableOptions): TableSpec => {
+  checkOptions(
+    CALLER,
+    options,
+    Object.fromEntries(Object.entries(TABLE_OPTIONS).map(([name, [rule]]) => [name, rule])),
+  );
+  checkMethods(CALLER, options);
+  for (const [name, , [, , { only } = {}]] of given(options)) {
+    if (only && !only[1](options)) throw new LockOptionsError(`${CALLER}: ${name} goes with ${only[0]} only`);
+  }
+  if (isProvisioned(options) && !(options.readCapacityUnits && options.writeCapacityUnits)) {
+    throw new LockOptionsError(
+      `${CALLER}: billingMode 'PROVISIONED' needs both readCapacityUnits and writeCapacityUnits`,
+    );
+  }
+  const spec: TableSpec = {
+    ...options,
+    tableName: options.tableName ?? (process.env.DYNAMO_LOCK_TABLE || DEFAULTS.tableName),
+    keyAttribute: options.keyAttribute ?? DEFAULTS.keyAttribute,
+    ttlAttribute: options.ttlAttribute ?? DEFAULTS.ttlAttribute,
+  };
+  const attributes = [spec.keyAttribute, spec.ttlAttribute, spec.sortKey?.attribute];
+  if (new Set(attributes).size < attributes.length) {
+    throw new LockOptionsError(`${CALLER}: keyAttribute, ttlAttribute and sortKey must have different names`);
+  }
+  return spec;
+};
+
+/** The options that are set, with their values. */
+const given = (options: CreateLockTableOptions) =>
+  Object.entries(TABLE_OPTIONS)
+    .map(([name, option]) => [name, options[name as keyof CreateLockTableOptions] as unknown, option] as const)
+    .filter(([, value]) => value !== undefined);
+
+/** The request that creates the table. */
+export const createTableRequest = (spec: TableSpec): object => {
+  const request: Record<string, unknown> = newTable(spec);
+  for (const [, value, [, path, { write = (same: unknown) => same } = {}]] of given(spec)) {
+    const [outer, inner] = (path?.split(".") ?? []) as [string?, string?];
+    const written = write(value);
+    if (outer === undefined || written === undefined) continue;
+    request[outer] = inner === undefined ? written : { ...(request[outer] as object), [inner]: written };
+  }
+  return request;
+};
+
+/** What a table has that is not as asked for, in words. The keys always count. An option that was not given doesn't. */
+export const differences = (spec: TableSpec, table: object, tags: ReadonlyMap<string, string>): string[] => {
+  const asked = newTable(spec);
+  const found: (readonly [words: string, actual: unknown, asked: unknown])[] = [
+    ["partition key", keyOf("HASH", table), keyOf("HASH", asked)],
+    ["sort key", keyOf("RANGE", table), keyOf("RANGE", asked)],
+  ];
+  for (const [name, value, [, path, { described = path, absent, fits } = {}]] of given(spec)) {
+    const actual = described?.split(".").reduce<unknown>((part, inner) => Object(part)[inner], table) ?? absent;
+    if (path && !fits?.(value, actual)) found.push([name, actual, value]);
+  }
+  for (const [key, value] of Object.entries(spec.tags ?? {}))
+    found.push([`tag ${key}`, tags.get(key) ?? "none", value]);
+  return found.flatMap(([words, actual, wanted]) => (actual === wanted ? [] : `${words} is ${actual}, not ${wanted}`));
+};
+
+/** A key of a table, by its description or by the request that creates it. */
+const keyOf = (keyType: "HASH" | "RANGE", table: Partial<ReturnType<typeof newTable>>): string => {
+  const name = table.KeySchema?.find(({ KeyType }) => KeyType === keyType)?.AttributeName;
+  const type = table.AttributeDefinitions?.find(({ AttributeName }) => AttributeName === name)?.AttributeType;
+  return name === undefined ? "none" : `${name} (${type})`;
+};
