@@ -2,37 +2,38 @@ import { type Check, checkOptions, milliseconds } from "../common/check.ts";
 import { holdingsOf, type LockRecord } from "../common/record.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import type { LockInternals } from "../lock/internals.ts";
+import { acquireChecks } from "../lock/options.ts";
 
 export interface WaitUntilFinishedOptions {
   /**
-   * How long to wait at most, in ms; 0 looks once.
+   * How long to wait at most, in ms. With 0 it looks once.
    * @default 60_000
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * From one look to the next, in ms.
+   * The time from one look to the next, in ms.
    * @default 1_000
    */
   readonly intervalMs?: number | undefined;
-  /** Ends the wait: it rejects with the signal's reason. */
+  /** Ends the wait, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 const checks: Record<string, Check> = {
   timeoutMs: milliseconds(0),
   intervalMs: milliseconds(1),
-  signal: (value) => (value instanceof AbortSignal ? undefined : "must be an AbortSignal"),
+  signal: acquireChecks.signal,
 };
 
 /**
- * Waits until none of the keys is held: those that are finished, released, over or absent don't
- * count. Gives the keys that are still held when the time is up. `[]` says that none is held, and
- * not that all are done: a run that failed has released its key, too. The reads are strongly
- * consistent, because no write decides here: a lock that was taken just now must not be overlooked.
+ * Waits until none of the keys is held, and gives those that are still held when the time is up. A
+ * key that is finished, released, over or absent is not held. `[]` doesn't say that all is done: a
+ * run that failed has released its key, too. The reads are strongly consistent, because no write
+ * decides here: a lock that was taken just now must not be overlooked.
  *
  * Needs `dynamodb:BatchGetItem`.
  *
- * @param keys as they are stored, with the namespace.
+ * @param keys The keys as they are stored, with the namespace.
  * @throws LockOptionsError, LockTableError, LockError, and the signal's reason.
  */
 export const waitUntilFinished = async (
@@ -44,8 +45,9 @@ export const waitUntilFinished = async (
   const { timeoutMs = 60_000, intervalMs = 1_000, signal } = options;
   const { clock, clockSkewMs } = internals;
   const isHeld = (record: LockRecord) =>
-    holdingsOf(record).some((holding) => isInProgress(holding, clock.now() - clockSkewMs));
-
+    holdingsOf(record).some(
+      ({ status, expiresAt }) => status === "IN_PROGRESS" && expiresAt > clock.now() - clockSkewMs,
+    );
   const deadline = clock.monotonic() + timeoutMs;
   let pending = [...new Set(keys)];
   for (;;) {
@@ -57,6 +59,3 @@ export const waitUntilFinished = async (
     await clock.sleep(Math.min(intervalMs, remainingMs), signal);
   }
 };
-
-const isInProgress = ({ status, expiresAt }: Pick<LockRecord, "status" | "expiresAt">, overBy: number) =>
-  status === "IN_PROGRESS" && expiresAt > overBy;

@@ -10,42 +10,43 @@ export interface WarmUp {
   readonly deleteMs: number;
 }
 
-/** Length of the probe's lease. Nobody else knows its key, so it only has to be one. */
+/** The length of the probe's lease. Nobody else knows its key, so it only has to be one. */
 const PROBE_LEASE_MS = 1;
 
 /**
- * Writes, reads and deletes a record under a random key in the client's namespace. It opens the connection and shows that
- * the table is there and may be used, before the first lock needs it.
+ * Writes, reads and deletes a record under a random key in the client's namespace. That opens the
+ * connection, and shows that the table is there and may be used, before the first lock needs it.
  *
- * Meant for a Lambda's init phase, and safe there: three requests, no timer, nothing in flight when it is done. An
- * error fails the init phase, which Lambda then repeats
- * (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib): catch it if the
- * function can do without. A probe that could not be deleted goes by TTL.
+ * It is meant for a Lambda's init phase, and safe there: it sends three requests, sets no timer, and
+ * leaves nothing in flight when it is done. An error fails the init phase, which Lambda then repeats
+ * (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib):
+ * catch it if the function can do without. TTL deletes a probe that could not be deleted.
  *
  * Needs `dynamodb:UpdateItem`, `GetItem` and `DeleteItem`.
  *
- * @throws LockTableError that says which step failed; `cause` is the error of that step.
+ * @throws LockTableError that says which step failed. Its `cause` is the error of that step.
  */
 export const warmUp = async ({ store, clock, namespace, clockSkewMs }: LockInternals): Promise<WarmUp> => {
   const token = randomUUID();
   const key = toStoredKey(`warm-up-${token}`, namespace);
-  const timed = async <T>(step: string, work: () => Promise<T>): Promise<[T, number]> => {
+  const timed = async <T>(step: string, work: () => Promise<T>) => {
     const startedAt = clock.monotonic();
     try {
-      return [await work(), clock.monotonic() - startedAt];
+      return { reply: await work(), ms: clock.monotonic() - startedAt };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new LockTableError(`warmUp could not ${step} its probe: ${why}`, { cause: error });
     }
   };
 
-  const claim = { key, token, owner: "warm-up", leaseMs: PROBE_LEASE_MS, clockSkewMs };
-  const [, writeMs] = await timed("write", () => store.acquire(claim));
-  const [probe, readMs] = await timed("read", async () => {
+  const write = await timed("write", () =>
+    store.acquire({ key, token, owner: "warm-up", leaseMs: PROBE_LEASE_MS, clockSkewMs }),
+  );
+  const read = await timed("read", async () => {
     const record = await store.read(key);
     if (record?.token !== token) throw new Error("the record that was just written is not there");
     return record;
   });
-  const [, deleteMs] = await timed("delete", () => store.remove(probe));
-  return { writeMs, readMs, deleteMs };
+  const removal = await timed("delete", () => store.remove(read.reply));
+  return { writeMs: write.ms, readMs: read.ms, deleteMs: removal.ms };
 };

@@ -1,8 +1,9 @@
+import { type Backoff, delayMs } from "../common/backoff.ts";
+import type { Clock } from "../common/clock.ts";
 import { LockError } from "../common/errors.ts";
 import type { LockRecord } from "../common/record.ts";
-import type { LockInternals } from "../lock/internals.ts";
-import { type Backoff, jitteredDelay } from "../protocol/wait.ts";
 import { isTransient } from "./aws-errors.ts";
+import type { Store } from "./store.ts";
 
 /** Most keys of one BatchGetItem (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html). */
 const MAX_KEYS = 100;
@@ -10,12 +11,20 @@ const MAX_KEYS = 100;
 const MAX_RETRIES = 8;
 const BACKOFF: Backoff = { minMs: 50, maxMs: 2_000 };
 
+/** What is needed to read: the part of `LockInternals` that this room may know. */
+interface ReadingHost {
+  readonly store: Pick<Store, "readBatch">;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
+
 /**
- * The records of any number of keys, of those that have one, in no order, strongly consistent. DynamoDB may leave keys unread,
- * when it is throttled or when they are more than 16 MB, and asks for exponential backoff before the next try.
+ * Reads the records of any number of keys, in no order, strongly consistent. A key without a record
+ * is left out. DynamoDB may leave keys unread when it is throttled, or when they are more than 16 MB,
+ * and asks for exponential backoff before the next try.
  */
 export const readMany = async (
-  { store, clock, random }: Pick<LockInternals, "store" | "clock" | "random">,
+  { store, clock, random }: ReadingHost,
   keys: readonly string[],
   signal?: AbortSignal,
 ): Promise<LockRecord[]> => {
@@ -35,7 +44,7 @@ export const readMany = async (
     if (failures > MAX_RETRIES) {
       throw new LockError("LOCK_REQUEST", `BatchGetItem read none of ${unread.length} keys, ${failures} times`);
     }
-    await clock.sleep(jitteredDelay(failures, BACKOFF, random), signal);
+    await clock.sleep(delayMs(failures, BACKOFF, random), signal);
   }
   return found;
 };
