@@ -8,18 +8,19 @@ import { DEFAULT_CONCURRENCY, DEFAULT_RESERVE_MS, RESPONSE_RESERVE_MS } from "./
 import { planBatch } from "./order.ts";
 import { Patience } from "./patience.ts";
 
-/** Beside the handler's reserve: replies that are not there by then are not waited for. */
+/** Kept beside the handler's reserve: replies that are not there by then are not waited for. */
 const ANSWER_MARGIN_MS = 50;
-/** Beside the handler's reserve: for the last look at a held key, after which the others still begin in time. */
+/** Kept beside the handler's reserve: the last look at a held key, and the start of the others. */
 const WAIT_MARGIN_MS = 250;
 
 /**
  * Takes what is free, in the order of the batch and `concurrency` at a time, and plans what becomes
- * of each record. It also takes what lies behind a record whose reply is still on its way, and gives
- * that back if the record is not to be had. It ends in time for the handler, whatever DynamoDB does.
+ * of each record. It also takes what lies behind a record whose reply is still on its way, and
+ * gives that back if the record is not to be had. It ends in time for the handler, whatever
+ * DynamoDB does.
  *
- * @throws LockTableError, which no record is to blame for, and the fault of a DynamoDB that answered
- * nothing. Everything is given back then.
+ * @throws LockTableError, which no record is to blame for, and the fault of a DynamoDB that
+ * answered nothing. Everything is given back then.
  */
 export const acquireBatch = async (request: BatchRequest, items: readonly BatchItem[]): Promise<void> => {
   await new Acquiring(request, items).acquire();
@@ -51,7 +52,7 @@ class Acquiring {
     this.#request = request;
     this.#items = items;
     this.#reserveMs = reserveMs;
-    this.#waitUntil = request.locks.internals.clock.monotonic() + waitMs;
+    this.#waitUntil = request.clock.monotonic() + waitMs;
     this.#inTurn = createTurns(concurrency);
   }
 
@@ -88,7 +89,7 @@ class Acquiring {
     }
   }
 
-  /** The records that are not tried yet, without those behind one that comes back, also if that turns out meanwhile. */
+  /** The records not tried yet, without those behind one that comes back, as is known by then. */
   *#untried(): Generator<BatchItem> {
     this.#stopped = new Set();
     for (const item of this.#items) {
@@ -98,9 +99,9 @@ class Acquiring {
   }
 
   /**
-   * The first record of each group that stops there because it is held, once, and what is behind it.
-   * A run that waits for a record holds only what is ahead of it in its group. So of two runs that
-   * want the same records in the same order, one always goes on.
+   * Gives the first record of each group that stops there because it is held, once, and the records
+   * behind it. A run that waits for a record holds only what is ahead of it in its group. So of two runs
+   * that want the same records in the same order, one always goes on.
    */
   #toWaitFor() {
     const held: BatchItem[] = [];
@@ -111,7 +112,7 @@ class Acquiring {
       const { group, state, reason, mayWait } = item;
       const isHeld = reason instanceof LockHeldError;
       if (isWaitedFor.get(group)) {
-        if (isHeld) item.state = "untried";
+        if (isHeld) Object.assign(item, { state: "untried", reason: undefined });
         behind.push(item);
       } else if (state === "failed" && !isWaitedFor.has(group)) {
         isWaitedFor.set(group, isHeld && !mayWait);
@@ -123,12 +124,11 @@ class Acquiring {
   }
 
   get #waitMs(): number {
-    const { clock } = this.#request.locks.internals;
-    const leftMs = Math.min(this.#waitUntil - clock.monotonic(), this.#leftMs(WAIT_MARGIN_MS));
+    const leftMs = Math.min(this.#waitUntil - this.#request.clock.monotonic(), this.#leftMs(WAIT_MARGIN_MS));
     return Math.max(0, Math.floor(leftMs));
   }
 
-  /** Until the handler has to begin; `marginMs` before that. */
+  /** The time until `marginMs` before the handler has to begin. */
   #leftMs(marginMs = 0): number {
     return timeUntil(this.#reserveMs + marginMs, this.#request.execution);
   }
@@ -137,7 +137,7 @@ class Acquiring {
     return this.#leftMs() < 0;
   }
 
-  /** Tries for records with the same key one after the other: of several payloads the first has it. */
+  /** Tries for records with one key one after the other: of several payloads the first has it. */
   #tryAll(items: Iterable<BatchItem>): Promise<boolean> {
     return this.#inTime(items, (item) => {
       const key = item.key as string;
@@ -179,7 +179,8 @@ class Acquiring {
       else this.#fail(item, attempt.error); // reported when it comes back
     } catch (error) {
       if (this.#isOver) return;
-      // Every record shares the table's state, which DynamoDB tells. An item that is no lock stands under one key.
+      // Every record shares the table's state, which DynamoDB tells. An item that is no lock stands
+      // under one key.
       if (error instanceof LockTableError && error.cause !== undefined) {
         this.#fatal ??= error;
         return;
@@ -191,13 +192,13 @@ class Acquiring {
     }
   }
 
-  /** The record comes back, and what of its group is not begun yet doesn't have to be. */
+  /** The record comes back, and the records of its group that are not begun yet stay so. */
   #fail(item: BatchItem, reason: unknown): void {
     fail(item, reason);
     this.#stopped.add(item.group);
   }
 
-  /** A lock that was lost since it was taken, while others were waited for, is not the handler's. */
+  /** A lock that was lost while others were waited for is not the handler's. */
   #refuseLost(): void {
     for (const item of this.#items) {
       const { lock } = item;
@@ -212,7 +213,7 @@ class Acquiring {
   }
 
   #reportNotStarted(records: number, reason: NotStartedReason): void {
-    if (records > 0) this.#request.locks.internals.report({ type: "not-started", records, reason });
+    if (records > 0) this.#request.report({ type: "not-started", records, reason });
   }
 
   /** Locks that can't be given back in time are left to their leases. */

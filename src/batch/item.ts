@@ -1,7 +1,9 @@
 import type { Context } from "aws-lambda";
 import type { LockClient } from "../client/lock-client.ts";
 import { checkArgument } from "../common/check.ts";
+import type { Clock } from "../common/clock.ts";
 import { LockError } from "../common/errors.ts";
+import type { Reporter } from "../common/events.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, toStoredKey } from "../common/key.ts";
 import { notAsync } from "../common/not-async.ts";
@@ -20,6 +22,8 @@ export interface BatchRequest {
   readonly caller: string;
   readonly options: DynamoLockBatchOptions;
   readonly locks: LockClient;
+  readonly clock: Clock;
+  readonly report: Reporter;
   /** Whether the client only pretends. */
   readonly disabled: boolean;
   readonly batch: Batch;
@@ -35,9 +39,9 @@ export interface BatchItem extends Place, Ordered {
   leader?: BatchItem | undefined;
   /** As stored. Undefined if the record runs without a lock, or its key could not be made. */
   key?: string | undefined;
-  /** How its key is asked for. */
+  /** How its key is to be taken. */
   wish?: ReturnType<typeof wishOf>;
-  /** Whether its next request may wait. Records without order wait at once, the others one at a time. */
+  /** Whether its next request may wait: at once without order, otherwise one record at a time. */
   mayWait: boolean;
   /** The lock of a key that is `owned`. */
   lock?: Lock | undefined;
@@ -46,20 +50,24 @@ export interface BatchItem extends Place, Ordered {
   /** Why the key was not to be had. */
   reason?: unknown;
   failure?: { readonly error: unknown } | undefined;
-  /** A call on the lock, which the handler has not awaited, hangs: nobody knows what becomes of it. */
+  /**
+   * A call on the lock hangs, which the handler has not awaited: nobody knows what becomes of it.
+   */
   hangs?: boolean | undefined;
 }
 
-/** Works on what is there at most as long as `reserveMs` of the invocation are left; see `inParallel`. */
+/** Works in parallel until `reserveMs` of the invocation are left: see `inParallel`. */
 export const inTime = <T>(
-  { options: { concurrency = DEFAULT_CONCURRENCY }, locks, execution }: BatchRequest,
+  { options: { concurrency = DEFAULT_CONCURRENCY }, clock, execution }: BatchRequest,
   reserveMs: number,
   all: Iterable<T>,
   work: (one: T) => Promise<void>,
-): Promise<boolean> =>
-  inParallel(all, concurrency, work, { clock: locks.internals.clock, ms: timeUntil(reserveMs, execution) });
+): Promise<boolean> => inParallel(all, concurrency, work, { clock, ms: timeUntil(reserveMs, execution) });
 
-/** Asks the user's functions about each record. One of which they throw has failed, and is reported. */
+/**
+ * Asks the user's functions about each record. If one of them throws, the record has failed, and is
+ * reported.
+ */
 export const toItems = (request: BatchRequest): BatchItem[] => {
   const leaders = new Map<string, BatchItem>();
   return request.batch.places.map((place, index) => {
@@ -89,8 +97,8 @@ export const fail = (item: BatchItem, reason: unknown): void => {
   item.reason = reason;
 };
 
-export const reportFailed = ({ batch, locks }: BatchRequest, { identifier, key, reason: error }: BatchItem): void =>
-  locks.internals.report(
+export const reportFailed = ({ batch, report }: BatchRequest, { identifier, key, reason: error }: BatchItem): void =>
+  report(
     { type: "record-failed", identifier, error },
     key === undefined ? batch.source : `${batch.source}, key ${key}`,
   );
@@ -103,7 +111,7 @@ const keyOf = (request: BatchRequest, { record, identifier }: Place, index: numb
   return toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
 };
 
-/** By the user's functions. */
+/** Asks the user's functions how the key of a record is to be taken. */
 const wishOf = (request: BatchRequest, record: unknown) => {
   const { options, context, execution, disabled } = request;
   if (disabled) return { owner: ownerOf(undefined, [], execution) };
@@ -125,7 +133,7 @@ const leaseMsOf = ({ caller, options, locks, execution }: BatchRequest, record: 
   return leaseMs;
 };
 
-/** What was thrown, or an error in its place if it can't even be asked for its class. */
+/** Gives back what was thrown, or an error in its place if it can't even be asked for its class. */
 const readable = (thrown: unknown): unknown => {
   try {
     Object.getPrototypeOf(Object(thrown));

@@ -1,4 +1,4 @@
-/** Pure: what becomes of each record of a batch, so that order is kept. */
+/** Pure functions that decide what becomes of each record of a batch, so that order is kept. */
 
 /** A record, as far as its order is concerned. */
 export interface Ordered {
@@ -13,7 +13,7 @@ export interface Ordered {
   outcome?: Outcome;
 }
 
-/** What is known of a record's key. `failed`: it is held by another run, or not to be had. */
+/** The state of a record's key. `failed`: it is held by another run, or not to be had. */
 export type KeyState = "untried" | "owned" | "finished" | "failed";
 
 /**

@@ -26,14 +26,14 @@ export type BatchResult =
   | { readonly batchItemFailures?: readonly { readonly itemIdentifier: string }[] | null | undefined }
   | readonly PromiseSettledResult<unknown>[];
 
-/** The identifiers of the records that failed. With the reason, where the handler told it. */
+/** The identifiers of the records that failed, with the reason where the handler told it. */
 export type Failures = ReadonlyMap<string, unknown>;
 
 /**
- * Which records failed, by what the handler returned. `identifiers` are those of the records that
- * it was given, `order` those of `event.Records` as it stands when the handler has ended: it may
- * have sorted them. Records that share an identifier fail together, because the response can only
- * name them together.
+ * Finds out which records failed, by what the handler returned. `identifiers` are those of the
+ * records that it was given, `order` those of `event.Records` as it stands when the handler has
+ * ended: it may have sorted them. Records that share an identifier fail together, because the
+ * response can only name them together.
  *
  * As Lambda does it, an empty response, and one without `batchItemFailures`, are taken for success,
  * and an identifier that can't be found for a failure of the whole batch
@@ -145,9 +145,9 @@ const lowestOf = (sequenceNumbers: readonly string[]): string[] =>
   sequenceNumbers.toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1)).slice(0, 1);
 
 /**
- * For a `@middy/sqs-partial-batch-failure` that was registered before us: its `after` runs when ours
- * has made the response, and reads from it a result for each record of the event. They can't be
- * enumerated, so that Lambda sees nothing of them.
+ * For a `@middy/sqs-partial-batch-failure` that was registered before us: its `after` runs when
+ * ours has made the response, and reads from it a result for each record of the event. They can't
+ * be enumerated, so that Lambda sees nothing of them.
  */
 const withResults = (response: BatchResponse, items: readonly BatchItem[]): BatchResponse => {
   for (const [index, { outcome, failure, reason }] of items.entries()) {

@@ -3,7 +3,10 @@ import { LockError, LockTimeoutError } from "../common/errors.ts";
 /** A DynamoDB that doesn't answer this often in a row is not asked any more. */
 const MAX_FAULTS = 10;
 
-/** Many requests to a DynamoDB that doesn't answer must not eat the invocation: each takes seconds to fail. */
+/**
+ * Many requests to a DynamoDB that doesn't answer must not eat the invocation: each takes seconds
+ * to fail.
+ */
 export class Patience {
   /** The first of the faults, as long as there was no answer at all. */
   onlyFault: unknown;

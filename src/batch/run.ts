@@ -15,7 +15,7 @@ import { type BatchResponse, failuresOf, respond } from "./outcome.ts";
 import { isSettled, settleItems } from "./settle.ts";
 import { readBatch } from "./source.ts";
 
-/** Checks the options, and gives what takes the locks of a batch. */
+/** Checks the options, and gives the function that takes the locks of a batch. */
 export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
   checkOptions(caller, options, dynamoLockBatchChecks);
   checkCommon(caller, options, "the record");
@@ -30,7 +30,9 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
         "a durable execution would get other records each time it is resumed: start one for each record, under dynamoLock",
       );
     }
-    const request = { caller, options, locks, disabled, batch, context, execution, around: tokensIn(context) };
+    const { clock, report } = locks.internals;
+    const around = tokensIn(context);
+    const request = { caller, options, locks, clock, report, disabled, batch, context, execution, around };
     const items = toItems(request);
     await acquireBatch(request, items);
     const run = new BatchRun(request, items);
@@ -69,8 +71,8 @@ export class BatchRun {
   }
 
   /**
-   * Finishes what succeeded, and releases what failed and what is behind that. Gives the response to
-   * Lambda. `event` is the handler's.
+   * Finishes what succeeded, and releases what failed and what is behind that. Gives the response
+   * to Lambda. `event` is the handler's.
    *
    * @throws LockBatchError if `response` doesn't tell what failed, after everything was released;
    * LockError if it is a stream, under which everything is left to its lease.
@@ -102,7 +104,9 @@ export class BatchRun {
     await settleItems(this.#request, this.#given);
   }
 
-  /** The handler may go on, but not under these locks. What it has not finished itself comes back. */
+  /**
+   * The handler may go on, but not under these locks. What it has not finished itself comes back.
+   */
   abandon(kept: KeptReason): BatchResponse {
     for (const item of this.#given) {
       const { lock } = item;
@@ -113,7 +117,10 @@ export class BatchRun {
     return respond(this.#request.batch, this.#items);
   }
 
-  /** Waits for what the handler has begun on its locks and not awaited. A record whose commit fails, or hangs, has failed. */
+  /**
+   * Waits for what the handler has begun on its locks and not awaited. A record whose commit fails,
+   * or hangs, has failed.
+   */
   async #awaitCalls(): Promise<void> {
     const ms = patienceOf(this.#request.execution);
     const wait = async (item: BatchItem) => {
@@ -124,7 +131,10 @@ export class BatchRun {
     await Promise.all(this.#given.map(wait));
   }
 
-  /** A record is known by itself, also if the handler has changed it. A copy is known by its identifier, if no other has that. */
+  /**
+   * A record is known by itself, also if the handler has changed it. A copy is known by its
+   * identifier, if no other has that.
+   */
   #lockOf(record: unknown): Lock | undefined {
     const itself = this.#byRecord.get(record);
     const all = itself ?? this.#byIdentifier.get(this.#request.batch.identify(record)) ?? [];
@@ -137,7 +147,8 @@ export class BatchRun {
           ? "this is none of the records that the handler was given"
           : itself
             ? "the batch has this record several times, under different keys"
-            : `this is a copy of a record, and ${found.length} records have its identifier ${found[0]?.identifier}: give the record itself`
+            : `this is a copy of a record, and ${found.length} records have its identifier ${found[0]?.identifier}: ` +
+              "give the record itself, as it is in event.Records"
       }`,
     );
   }
@@ -154,7 +165,7 @@ export class BatchRun {
     for (const { plan, outcome, leader } of this.#items) {
       if (plan !== "follow" || outcome !== "drop" || !leader?.lock) continue;
       const { key, owner, token, fencingToken, elapsedMs } = leader.lock;
-      this.#request.locks.internals.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
+      this.#request.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
     }
   }
 }

@@ -5,10 +5,10 @@ import { RESPONSE_RESERVE_MS } from "./options.ts";
 import { Patience } from "./patience.ts";
 
 /**
- * Finishes where the outcome says so, and releases the rest. Lanes are settled side by side, each in
- * its order: after a crash nothing is finished ahead of an earlier record about the same thing, which
- * would run again after it. Nor is anything finished behind a finish of which nobody knows whether it
- * applied. What a lock can't do it reports, and the response tells what the handler did.
+ * Finishes where the outcome says so, and releases the rest. Lanes are settled side by side, each
+ * in its order: after a crash nothing is finished ahead of an earlier record about the same thing,
+ * which would run again after it. Nor is anything finished behind a finish of which nobody knows
+ * whether it applied. What a lock can't do it reports, and the response tells what the handler did.
  */
 export const settleItems = async (request: BatchRequest, items: readonly BatchItem[]): Promise<void> => {
   const left = new Set(items.flatMap(({ lock }) => lock ?? []));

@@ -1,4 +1,4 @@
-/** The event sources, as data: to add one, add a line to `SOURCES`. */
+/** The event sources are data: to add one, add a line to `SOURCES`. */
 import { inspect } from "node:util";
 import type { SQSRecord } from "aws-lambda";
 import { show, text } from "../common/check.ts";
@@ -7,7 +7,9 @@ import { LockBatchError } from "../common/errors.ts";
 /** A record, and where it stands in its batch. */
 export interface Place {
   readonly record: unknown;
-  /** Its name in `batchItemFailures`. Records that a library made of one aggregated record share it. */
+  /**
+   * Its name in `batchItemFailures`. Records that a library made of one aggregated record share it.
+   */
   readonly identifier: string;
   /** Records of one group are in order. A record without order has a group of its own. */
   readonly group: string | number;
@@ -25,7 +27,9 @@ export interface Batch {
 }
 
 interface Source extends Pick<Batch, "fromLowest"> {
-  /** The property of a record, or of an object in it, that names the record in `batchItemFailures`. */
+  /**
+   * The property of a record, or of an object in it, that names the record in `batchItemFailures`.
+   */
   readonly identifier: readonly string[];
   /** Undefined for a record that has no order. */
   orderOf(record: never): Pick<Place, "group" | "lane"> | undefined;
@@ -46,8 +50,8 @@ const queue: Source = {
 
 /**
  * All records of a batch are of one shard, so they are one group
- * (https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html). With a ParallelizationFactor other
- * batches of the shard run at the same time, but none with records about the same thing.
+ * (https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html). With a ParallelizationFactor
+ * other batches of the shard run at the same time, but none with records about the same thing.
  */
 const stream = (body: string, sequenceNumber: string, about: string): Source => ({
   fromLowest: true,
@@ -81,7 +85,7 @@ export const readBatch = (event: unknown): Batch => {
   if (others.length > 0) {
     throw new LockBatchError(`the records are of several sources: ${[name, ...others].join(", ")}`);
   }
-  const source = records.length > 0 ? SOURCES.get(name) : queue;
+  const source = records.length > 0 ? SOURCES.get(name) : queue; // without records any will do
   if (!source) throw new LockBatchError(`the records have the eventSource ${show(name)}: ${advice(event, name)}`);
   const identify = (record: unknown) => find(record, source.identifier);
   const places = records.map((record, index) => {
@@ -113,8 +117,8 @@ const find = (value: unknown, path: readonly string[]): unknown =>
   path.reduce<unknown>((at, name) => (Object(at) as Record<string, unknown>)[name], value);
 
 /**
- * Equal values give equal texts. No value makes it throw, though a middleware may have made anything
- * of what AWS sent: `bigint`, `Set`, `Uint8Array`, classes.
+ * Equal values give equal texts. No value makes it throw, though a middleware may have made
+ * anything of what AWS sent: `bigint`, `Set`, `Uint8Array`, classes.
  */
 const printed = (value: unknown): string =>
   inspect(value, {
@@ -126,7 +130,7 @@ const printed = (value: unknown): string =>
     breakLength: Number.POSITIVE_INFINITY,
   });
 
-/** What to do with an event that is no batch of these sources. */
+/** Says what to do with an event that is no batch of these sources. */
 const advice = (event: unknown, source: unknown): string => {
   // Pipes knows the records of streams by another identifier
   // (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html).

@@ -17,8 +17,9 @@ const PROBE_LEASE_MS = 1;
  * Writes, reads and deletes a record under a random key in the client's namespace. That opens the
  * connection, and shows that the table is there and may be used, before the first lock needs it.
  *
- * It is meant for a Lambda's init phase, and safe there: it sends three requests, sets no timer, and
- * leaves nothing in flight when it is done. An error fails the init phase, which Lambda then repeats
+ * It is meant for a Lambda's init phase, and safe there: it sends three requests, sets no timer,
+ * and leaves nothing in flight when it is done. An error fails the init phase, which Lambda then
+ * repeats
  * (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib):
  * catch it if the function can do without. TTL deletes a probe that could not be deleted.
  *

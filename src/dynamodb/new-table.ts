@@ -1,4 +1,6 @@
-/** How a table is made: what `createLockTable` and a client with `ensureTable` have in common. */
+/**
+ * Makes a table: the part that `createLockTable` and a client with `ensureTable` have in common.
+ */
 import { delayMs } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { textOf } from "../common/errors.ts";
@@ -24,7 +26,10 @@ export const newTable = ({ tableName, keyAttribute, sortKey }: KeyAttributes) =>
   };
 };
 
-/** Sends requests about one table. Gives the output, or as `refusal` an error whose text is `expected`. Throws every other error as ours. */
+/**
+ * Sends requests about one table. Gives the output, or as `refusal` an error whose text is
+ * `expected`. Throws every other error as ours.
+ */
 export const tableRequests =
   (send: Send, tableName: string) =>
   async (operation: string, input: object, expected?: RegExp): ReturnType<Send> => {
@@ -47,10 +52,13 @@ export const ttlRequest = (tableName: string, ttlAttribute: string) => ({
 /** Without jitter: nobody contends for a table. */
 const BACKOFF = { minMs: 20, maxMs: 2_000 };
 
-/** What a look has found. */
+/** The result of one look. */
 export type Look<T, TPending> = { readonly done: T } | { readonly pending: TPending };
 
-/** Looks until it is done, a little later each time. Throws what `late` makes of the last look when the next would be too late. */
+/**
+ * Looks until it is done, a little later each time. Throws what `late` makes of the last look when
+ * the next would be too late.
+ */
 export const poll = async <T, TPending>(
   clock: Clock,
   deadline: number,
@@ -71,8 +79,8 @@ const WAIT_MS = 60_000;
 
 /**
  * Makes the missing table with `createLockTable`'s defaults, without its options and checks, which
- * would be in every bundle. Then repeats `request` until the table takes it. Two that do this at once
- * make one table.
+ * would be in every bundle. Then repeats `request` until the table takes it. Two that do this at
+ * once make one table.
  */
 export const withNewTable = async <T>(
   send: Send,

@@ -5,13 +5,16 @@ import type { LockRecord } from "../common/record.ts";
 import { isTransient } from "./aws-errors.ts";
 import type { Store } from "./store.ts";
 
-/** Most keys of one BatchGetItem (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html). */
+/**
+ * Most keys of one BatchGetItem
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
+ */
 const MAX_KEYS = 100;
 /** How often a batch is tried again when none of it was read. */
 const MAX_RETRIES = 8;
 const BACKOFF: Backoff = { minMs: 50, maxMs: 2_000 };
 
-/** What is needed to read: the part of `LockInternals` that this room may know. */
+/** The part of `LockInternals` that is needed here. */
 interface ReadingHost {
   readonly store: Pick<Store, "readBatch">;
   readonly clock: Clock;
@@ -20,8 +23,8 @@ interface ReadingHost {
 
 /**
  * Reads the records of any number of keys, in no order, strongly consistent. A key without a record
- * is left out. DynamoDB may leave keys unread when it is throttled, or when they are more than 16 MB,
- * and asks for exponential backoff before the next try.
+ * is left out. DynamoDB may leave keys unread when it is throttled, or when they are more than 16
+ * MB, and asks for exponential backoff before the next try.
  */
 export const readMany = async (
   { store, clock, random }: ReadingHost,

@@ -9,7 +9,10 @@ import { createTableRequest, differences, type TableSpec, toTableSpec } from "./
 
 export type { CreateLockTableOptions };
 
-/** A table, as DynamoDB describes it (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html). */
+/**
+ * A table, as DynamoDB describes it
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html).
+ */
 export interface LockTableDescription {
   readonly TableName?: string | undefined;
   readonly TableArn?: string | undefined;
@@ -44,12 +47,12 @@ export interface LockTableDescription {
 }
 
 /**
- * Creates the table of locks with TTL on, and on demand unless the options say otherwise. Waits until
- * it can be used, and gives its description. Several programs may do so at once.
+ * Creates the table of locks with TTL on, and on demand unless the options say otherwise. Waits
+ * until it can be used, and gives its description. Several programs may do so at once.
  *
- * A table that exists is left as it is, except that TTL is turned on. If it is not as the options say,
- * the error lists what differs: its keys and TTL attribute, and of the other options those that were
- * given. (Only `resourcePolicy` is not compared.)
+ * A table that exists is left as it is, except that TTL is turned on. If it is not as the options
+ * say, the error lists what differs: its keys and TTL attribute, and of the other options those
+ * that were given. (Only `resourcePolicy` is not compared.)
  *
  * Needs `dynamodb:CreateTable`, `DescribeTable`, `DescribeTimeToLive` and `UpdateTimeToLive`. With
  * `tags` it also needs `TagResource` and `ListTagsOfResource`, with `resourcePolicy` also
@@ -109,7 +112,8 @@ const untilActive = ({ spec, request, until }: Work): Promise<{ table: LockTable
     if (status === "ACTIVE") return { done: { table, isOurs } };
     const advice = BROKEN[status];
     if (advice) throw new LockTableError(`Table ${tableName} is ${status}, and can't be used: ${advice}`);
-    // Absent, or created a moment ago and not yet to be seen: creating it again is refused then, and no harm.
+    // Absent, or created a moment ago and not yet to be seen: creating it again is refused then,
+    // and no harm.
     if (!table && !(await request("CreateTable", createTableRequest(spec), TABLE_IN_USE)).refusal) isOurs = true;
     return { pending: { state: `still ${status}` } };
   });
@@ -173,6 +177,9 @@ const BROKEN: Readonly<Record<string, string>> = {
   REPLICATION_NOT_AUTHORIZED: "give its replicas the permissions that they lack",
 };
 
-/** Refusals that pass: somebody enables TTL at the same time, or it was changed within the last hour, or too much at once. */
+/**
+ * Refusals that pass: somebody enables TTL at the same time, or it was changed within the last
+ * hour, or too much at once.
+ */
 const TTL_IS_BUSY =
   /^(ResourceInUse|LimitExceeded|Throttling)Exception|^ValidationException.*(already enabled|different attribute ?name|fixed interval)/i;

@@ -33,7 +33,10 @@ export interface HoldingDescription {
 export interface LockDescription extends HoldingDescription {
   readonly key: string;
   readonly updatedAt: string;
-  /** Those who have not released a semaphore. The fields above are then those of the latest to take it. */
+  /**
+   * Those who have not released a semaphore. The fields above are then those of the latest to take
+   * it.
+   */
   readonly holders?: readonly HoldingDescription[];
 }
 
@@ -46,8 +49,8 @@ const recordCheck: Check = (value) => {
 const checks: Record<string, Check> = { timeZone: text, now: milliseconds(0) };
 
 /**
- * Describes a record for people: how long the key has been held, how long it still will be, and when,
- * in a time zone of choice.
+ * Describes a record for people: how long the key has been held, how long it still will be, and
+ * when, in a time zone of choice.
  *
  * @example
  * const record = await locks.get("report-2026-11-21");

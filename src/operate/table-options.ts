@@ -2,7 +2,9 @@ import { type Check, milliseconds, ofShape, ofType, oneOf, text, wholeNumber } f
 import type { Clock } from "../common/clock.ts";
 import { clientChecks } from "../lock/options.ts";
 
-/** Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise. */
+/**
+ * Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise.
+ */
 export interface CreateLockTableOptions {
   /** @default process.env.DYNAMO_LOCK_TABLE, or 'dynamo-locks' */
   readonly tableName?: string | undefined;
@@ -29,7 +31,9 @@ export interface CreateLockTableOptions {
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput.html).
    */
   readonly warmReadUnitsPerSecond?: number | undefined;
-  /** Write units per second that the table can serve at once, beyond 4,000 of a new on-demand table. */
+  /**
+   * Write units per second that the table can serve at once, beyond 4,000 of a new on-demand table.
+   */
   readonly warmWriteUnitsPerSecond?: number | undefined;
   /** @default 'STANDARD' */
   readonly tableClass?: "STANDARD" | "STANDARD_INFREQUENT_ACCESS" | undefined;
@@ -73,15 +77,18 @@ export interface CreateLockTableOptions {
 /** One option, as data. */
 type TableOption = readonly [
   rule: Check,
-  /** Where it stands in the request that creates the table, and in the table's description: `outer.inner`. */
+  /**
+   * Where it stands in the request that creates the table, and in the table's description:
+   * `outer.inner`.
+   */
   path?: string,
   more?: {
     /** Where it stands in the description, if that is elsewhere. */
     readonly described?: string;
-    /** What a description means that leaves it out. */
+    /** The value that a description means when it leaves it out. */
     readonly absent?: unknown;
-    /** What it goes with only: in words, and whether that is so. */
-    readonly only?: readonly [words: string, isSo: (options: CreateLockTableOptions) => boolean];
+    /** The option that it needs: in words, and whether that is set. */
+    readonly only?: readonly [words: string, isSet: (options: CreateLockTableOptions) => boolean];
     /** How its value is written in the request. */
     // biome-ignore lint/suspicious/noExplicitAny: the rule has checked it
     readonly write?: (value: any) => unknown;

@@ -1,4 +1,4 @@
-/** What a table is to be like: checked, as a request, and in comparison with one that exists. */
+/** The table that is asked for: checked, as a request, and compared with one that exists. */
 import { checkOptions } from "../common/check.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { newTable } from "../dynamodb/new-table.ts";
@@ -61,7 +61,10 @@ export const createTableRequest = (spec: TableSpec): object => {
   return request;
 };
 
-/** What a table has that is not as asked for, in words. The keys always count. An option that was not given doesn't. */
+/**
+ * Says what a table has that is not as asked for. The keys always count. An option that was not
+ * given doesn't.
+ */
 export const differences = (spec: TableSpec, table: object, tags: ReadonlyMap<string, string>): string[] => {
   const asked = newTable(spec);
   const found: (readonly [words: string, actual: unknown, asked: unknown])[] = [
