@@ -11,7 +11,8 @@ import { acquireBatch } from "./acquire.ts";
 import { type BatchItem, type BatchRequest, toItems } from "./item.ts";
 import { type BatchLocks, type DynamoLockBatchOptions, dynamoLockBatchChecks } from "./options.ts";
 import { concludeBatch } from "./order.ts";
-import { type BatchResponse, failuresOf, respond } from "./outcome.ts";
+import { type BatchResponse, failuresOf } from "./outcome.ts";
+import { respond } from "./respond.ts";
 import { isSettled, settleItems } from "./settle.ts";
 import { readBatch } from "./source.ts";
 
