@@ -5,7 +5,7 @@ import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/ke
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { fromStorable } from "../common/result.ts";
 import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/rules.ts";
-import { withNewTable } from "../dynamodb/ensure-table.ts";
+import { withNewTable } from "../dynamodb/new-table.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
