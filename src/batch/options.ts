@@ -101,8 +101,8 @@ export const DEFAULT_RESERVE_MS = 500;
 /** What is left of the invocation for its response: then no lock is settled any more. */
 export const RESPONSE_RESERVE_MS = 50;
 
-const { onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...perRecord } =
-  dynamoLockChecks;
+const perRecord = (({ onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...rest }) =>
+  rest)(dynamoLockChecks);
 
 export const dynamoLockBatchChecks: Record<string, Check> = {
   ...perRecord,

@@ -92,7 +92,7 @@ export class LockClient {
     this.#cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);
     this.#layout = layoutOf(options);
-    this.#client = options.client ?? createClient(options.clientConfig);
+    this.#client = (options.client as DynamoDBClient | undefined) ?? createClient(options.clientConfig);
     this.#host = {
       store: store ?? new DynamoStore(this.#client, this.#layout, clock, random),
       clock,

@@ -1,6 +1,6 @@
-import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
 import type { LockClient } from "../client/lock-client.ts";
+import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import { anyOf, anything, type Check, milliseconds, ofType, oneOf } from "../common/check.ts";
 import type { LockLostError } from "../common/errors.ts";
 import type { LockEventListener, LockLogger, LockMetrics } from "../common/events.ts";
@@ -34,9 +34,9 @@ export interface DynamoLockOptions<TEvent = any> {
    */
   readonly tableName?: string | undefined;
   /** A `DynamoDBClient` of yours. Without it one is made, with short timeouts (see `clientConfig`). */
-  readonly client?: DynamoDBClient | undefined;
+  readonly client?: DynamoDBClientLike | undefined;
   /** Configuration of the client that is made: region, endpoint. By default 500 ms to connect, 1,000 ms for a reply, 3 attempts. */
-  readonly clientConfig?: DynamoDBClientConfig | undefined;
+  readonly clientConfig?: DynamoDBClientConfigLike | undefined;
   /** An existing `LockClient`, with its table, client, logger, metrics and listener, in place of one made here. */
   readonly locks?: LockClient | undefined;
   /**

@@ -3,8 +3,8 @@
  * text, without an error.
  */
 import { isDeepStrictEqual, types } from "node:util";
-import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { LockOptionsError } from "../common/errors.ts";
+import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 type Test = (value: unknown) => boolean;

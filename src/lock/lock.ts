@@ -1,5 +1,4 @@
 import { inspect, isDeepStrictEqual } from "node:util";
-import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { checkOptions, milliseconds, show } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "../common/errors.ts";
@@ -10,6 +9,7 @@ import { encodeData, type StorableResult } from "../common/result.ts";
 import { isInDoubt } from "../dynamodb/aws-errors.ts";
 import { type Commit, sendCommit } from "../dynamodb/commit.ts";
 import type { HoldReply, Store } from "../dynamodb/store.ts";
+import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 import { companionKey } from "../protocol/record.ts";
 import { type Hold, MAX_SEMAPHORE_LEASE_MS, type Settlement } from "../protocol/requests.ts";
 import { checkedItems } from "./commit-items.ts";

@@ -1,4 +1,4 @@
-import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import {
   anyOf,
   anything,
@@ -31,12 +31,12 @@ export interface LockClientOptions {
    * A client of yours; one for documents (`DynamoDBDocumentClient`) does as well. Without it one is made, with short timeouts
    * (see `clientConfig`).
    */
-  readonly client?: DynamoDBClient | undefined;
+  readonly client?: DynamoDBClientLike | undefined;
   /**
    * Configuration of the client that is made: region, endpoint, credentials. Its defaults keep a hung connection from
    * eating the invocation: 500 ms to connect, 1,000 ms for a reply, 3 attempts.
    */
-  readonly clientConfig?: DynamoDBClientConfig | undefined;
+  readonly clientConfig?: DynamoDBClientConfigLike | undefined;
   /**
    * Prefix of every key, so that programs which share a table don't meet. Must not contain '#'.
    * @default none
@@ -242,7 +242,7 @@ export const sharedChecks = {
 export const clientCheck: Check = (value) => {
   const complaint = withMethods("a DynamoDBClient of the AWS SDK v3", "send")(value);
   if (complaint) return complaint;
-  const { serviceId } = Object((value as Partial<DynamoDBClient>).config) as { serviceId?: unknown };
+  const { serviceId } = Object((value as Partial<DynamoDBClientLike>).config) as { serviceId?: unknown };
   return typeof serviceId === "string" && serviceId !== "DynamoDB"
     ? `must be a DynamoDBClient: it is a client of ${serviceId}`
     : undefined;
@@ -319,7 +319,7 @@ export const acquireChecks = {
   },
 };
 export const runChecks = { ...acquireChecks, timeoutMs: milliseconds(1) };
-const { permits: _permits, reentrant: _reentrant, ...finishable } = acquireChecks;
+const finishable = (({ permits: _permits, reentrant: _reentrant, ...rest }) => rest)(acquireChecks);
 export const onceChecks = {
   ...finishable,
   rememberMs: sharedChecks.rememberMs,

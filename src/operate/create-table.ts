@@ -9,11 +9,13 @@ import {
   type TimeToLiveDescription,
   UpdateTimeToLiveCommand,
 } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClientLike } from "../common/aws.ts";
 import { checkArgument } from "../common/check.ts";
 import { systemClock } from "../common/clock.ts";
 import { LockTableError } from "../common/errors.ts";
 import { failureOf } from "../dynamodb/aws-errors.ts";
 import { clientCheck } from "../lock/options.ts";
+import type { LockTableDescription } from "./table-description.ts";
 import {
   type CreateLockTableOptions,
   createTableRequest,
@@ -43,12 +45,12 @@ export type { CreateLockTableOptions };
  * @throws LockOptionsError, LockTableError, LockError
  */
 export const createLockTable = async (
-  client: DynamoDBClient,
+  client: DynamoDBClientLike,
   options: CreateLockTableOptions = {},
-): Promise<TableDescription> => {
+): Promise<LockTableDescription> => {
   checkArgument("createLockTable", "client, the first argument,", client, clientCheck);
   const spec = toTableSpec(options);
-  const api = tableApi(client, spec);
+  const api = tableApi(client as DynamoDBClient, spec);
   const pause = pauses(spec);
 
   const { table, created } = await untilActive(api, spec, pause);

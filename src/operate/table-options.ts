@@ -1,4 +1,4 @@
-import type { CreateTableCommandInput, StreamViewType, TableDescription, Tag } from "@aws-sdk/client-dynamodb";
+import type { CreateTableCommandInput, TableDescription, Tag } from "@aws-sdk/client-dynamodb";
 import { type Check, checkOptions, milliseconds, ofType, oneOf, text, wholeNumber } from "../common/check.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockOptionsError } from "../common/errors.ts";
@@ -40,7 +40,7 @@ export interface CreateLockTableOptions {
   /** @default false */
   readonly stream?: boolean | undefined;
   /** @default 'NEW_AND_OLD_IMAGES', with `stream` */
-  readonly streamViewType?: StreamViewType | undefined;
+  readonly streamViewType?: "KEYS_ONLY" | "NEW_IMAGE" | "OLD_IMAGE" | "NEW_AND_OLD_IMAGES" | undefined;
   /**
    * Whose key encrypts the table: DynamoDB's own, or one in KMS, at KMS's price
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/EncryptionAtRest.html).
