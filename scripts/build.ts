@@ -22,7 +22,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const tsc = join(root, "node_modules/typescript/bin/tsc");
 
 /** The names of the entry points: `index` for `./dist/index.js`. */
-const entryPoints = (): string[] => {
+export const entryPoints = (): string[] => {
   const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     exports: Record<string, { default: string }>;
   };
@@ -42,13 +42,16 @@ const readable: Plugin = {
 export async function build(dist: string): Promise<void> {
   const modules = mkdtempSync(join(tmpdir(), "middy-dynamo-lock-build-"));
   try {
-    execFileSync(process.execPath, [tsc, "-p", join(root, "tsconfig.build.json"), "--outDir", modules]);
+    const settings = ["-p", join(root, "tsconfig.build.json"), "--outDir", modules];
+    execFileSync(process.execPath, [tsc, ...settings], { stdio: ["ignore", "inherit", "inherit"] });
     const input = (extension: string) =>
       Object.fromEntries(entryPoints().map((name) => [name, join(modules, `${name}${extension}`)]));
     const output = (extension: string): OutputOptions => ({
       dir: dist,
       entryFileNames: `[name]${extension}`,
-      chunkFileNames: `[name]${extension}`,
+      chunkFileNames: ({ name }) => `${name.replace(/\.d$/, "")}${extension}`,
+      minifyInternalExports: false,
+      hoistTransitiveImports: false, // an entry point loads the AWS SDK only if it uses it
     });
     rmSync(dist, { recursive: true, force: true });
     const code = await rollup({
@@ -58,8 +61,7 @@ export async function build(dist: string): Promise<void> {
       plugins: [markPure, readable],
     });
     const { output: chunks } = await code.write(output(".js"));
-    const values = new Set(chunks.flatMap((chunk) => (chunk.type === "chunk" ? chunk.exports : [])));
-    const types = await rollup({ input: input(".d.ts"), external, plugins: [dts(), typesStayTypes(values)] });
+    const types = await rollup({ input: input(".d.ts"), external, plugins: [dts(), typesStayTypes(chunks)] });
     await types.write(output(".d.ts"));
   } finally {
     rmSync(modules, { recursive: true, force: true });
