@@ -14,6 +14,7 @@ import {
   UpdateItemCommand,
   UpdateTimeToLiveCommand,
 } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import { LockOptionsError, textOf } from "../common/errors.ts";
 import type { Output, Transport } from "./transport.ts";
 
@@ -33,7 +34,7 @@ const COMMANDS: Readonly<Record<string, new (input: any) => any>> = {
 };
 
 /** A transport on a client of the user's, which stays open. */
-export const toTransport = (client: DynamoDBClient): Transport => ({
+export const toTransport = (client: DynamoDBClientLike): Transport => ({
   send: (operation, input, { signal, onFailure } = {}) => {
     const command = new (COMMANDS[operation] as (typeof COMMANDS)[string])(input);
     if (onFailure) {
@@ -47,7 +48,7 @@ export const toTransport = (client: DynamoDBClient): Transport => ({
     }
     return client.send(command, signal && { abortSignal: signal }) as Output;
   },
-  region: async () => client.config.region(),
+  region: async () => (client as DynamoDBClient).config.region(),
   close: () => {},
 });
 
@@ -58,7 +59,7 @@ const SAM_LOCAL_ENDPOINT = "http://host.docker.internal:8000";
  * A client whose hung connection can't eat an invocation: at most about 5 s for a request. (The SDK's own defaults have
  * no timeouts: https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html)
  */
-export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient => {
+export const createClient = (config: DynamoDBClientConfigLike = {}): DynamoDBClient => {
   const { AWS_SAM_LOCAL, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB } = process.env;
   const local = AWS_SAM_LOCAL && !AWS_ENDPOINT_URL && !AWS_ENDPOINT_URL_DYNAMODB;
   try {
@@ -66,7 +67,7 @@ export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient 
       maxAttempts: 3,
       requestHandler: { connectionTimeout: 500, requestTimeout: 1_000, throwOnRequestTimeout: true },
       ...(local && { endpoint: SAM_LOCAL_ENDPOINT }),
-      ...config,
+      ...(config as DynamoDBClientConfig),
     });
   } catch (error) {
     throw new LockOptionsError(`clientConfig: the AWS SDK can't make a client of it: ${textOf(error)}`);
@@ -74,7 +75,7 @@ export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient 
 };
 
 /** A transport on a client that is made for it. */
-export const createTransport = (config?: DynamoDBClientConfig): Transport => {
+export const createTransport = (config?: DynamoDBClientConfigLike): Transport => {
   const client = createClient(config);
   return { ...toTransport(client), close: () => client.destroy() };
 };
