@@ -1,11 +1,17 @@
 import { LockOptionsError } from "./errors.ts";
 import { whyNoJson } from "./result.ts";
 
-/** Whether a number may stand for its neighbours too: two ids that were rounded to one must not pass for the same. */
+/**
+ * Whether a number may stand for its neighbours too. Two ids that were rounded to one must not pass
+ * for the same.
+ */
 export const isRounded = (value: unknown): boolean => Number.isInteger(value) && !Number.isSafeInteger(value);
 export const ROUNDED = "an integer beyond 2^53 - 1 (JSON.parse rounds it: take it as text, or as a bigint)";
 
-/** The application's data as it is stored. Unlike a response it is asked to be stored, so what can't be is an error. */
+/**
+ * The application's data as it is stored. Unlike a response it is asked to be stored, so what can't
+ * be is an error.
+ */
 export const encodeData = (data: unknown): string | undefined =>
   data === undefined ? undefined : exactJson("data", data, false);
 
@@ -58,9 +64,14 @@ const unfitIn = (value: unknown, isCanonical: boolean): string | undefined => {
   return Object.getOwnPropertySymbols({ ...value }).length > 0 ? "a symbol as a name" : undefined;
 };
 
-/** Whether a value is of no class, and an array has no other properties, in whatever realm it was made. */
+/**
+ * Whether a value is of no class, and an array has no other properties, in whatever realm it was
+ * made.
+ */
 export const isPlain = (value: object): boolean =>
   Array.isArray(value) ? depthOf(value) === 2 && Object.keys(value).length <= value.length : depthOf(value) < 2;
 
-/** How many prototypes an object has, one behind the other: only `Object.prototype` has none itself. */
+/**
+ * How many prototypes an object has, one behind the other: only `Object.prototype` has none itself.
+ */
 export const depthOf = (value: object | null): number => (value ? depthOf(Object.getPrototypeOf(value)) + 1 : -1);

@@ -16,21 +16,24 @@ import type { Lock } from "../lock/lock.ts";
 import { createGuard } from "./guard.ts";
 import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./options.ts";
 
-/** Without a type argument the key function's event is `any`, which must not become the handler's. */
+/**
+ * Without a type argument the key function's event is `any`, which must not become the handler's.
+ */
 type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
 
 /**
- * Middy middleware: takes a lock before the handler, and finishes or releases it after. Register it last: a middleware
- * after it that answers early skips its `after`, and the key stays taken until the lease ends.
+ * Middy middleware: takes a lock before the handler, and finishes or releases it after. Register it
+ * last: a middleware after it that answers early skips its `after`, and the key stays taken until
+ * the lease ends.
  *
  * @example
  * export const handler = middy<ScheduledEvent>()
  *   .use(dynamoLock<ScheduledEvent>({ key: (event) => event.detail.date })) // Middy doesn't hand on the event's type
  *   .handler(async (event, context) => report(event.detail.date, context.lock.fencingToken));
  *
- * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting,
- * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError, and LockBatchError
- * for a batch of which a part may fail.
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after
+ * waiting, PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError, and
+ * LockBatchError for a batch of which a part may fail.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(
@@ -56,7 +59,8 @@ export function dynamoLock<TEvent>(
   };
 
   const dynamoLockMiddlewareAfter: Hook = async (request) => {
-    // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError runs.
+    // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError
+    // runs.
     if (isThenable(request.response) && holdsFor(request, self)) request.response = await request.response;
     const { lock } = take<ReturnType<typeof held>>(request, self) ?? {};
     if (!lock) return;

@@ -16,20 +16,23 @@ import type { Unawaited } from "../lock/under-way.ts";
 import { answer, toCopy } from "./answer.ts";
 import { type DynamoLockOptions, dynamoLockChecks, type LockRequest, type OnError } from "./options.ts";
 
-/** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
+/**
+ * How an invocation goes on: the handler runs, with a lock if there is a key, or a repeat is
+ * answered.
+ */
 export type Begun =
   | { readonly run: true; readonly lock: Lock | undefined; readonly context: Context }
   | { readonly run: false; readonly response: unknown };
 
 /**
- * The life of one invocation, the same for `dynamoLock` and `withLock`: `begin` before the handler, then `succeed` or
- * `fail` once, and only if the handler is known to have ended.
+ * The life of one invocation, the same for `dynamoLock` and `withLock`: `begin` before the handler,
+ * then `succeed` or `fail` once, and only if the handler is known to have ended.
  */
 export interface Guard<TEvent> {
   begin(request: LockRequest<TEvent>): Promise<Begun>;
   /**
-   * Gives what a repeat gets, where the response is stored for repeats. Throws the failure of a commit that the handler has not
-   * awaited: the key is settled as after any failure then.
+   * Gives what a repeat gets, where the response is stored for repeats. Throws the failure of a
+   * commit that the handler has not awaited: the key is settled as after any failure then.
    */
   succeed(lock: Lock | undefined, response: unknown, context: object): Promise<StorableResult | undefined>;
   fail(lock: Lock, error: unknown, context: object): Promise<void>;
@@ -50,7 +53,10 @@ export const createGuard = <TEvent>(caller: string, options: DynamoLockOptions<T
     await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
   };
 
-  /** Waits for what the handler has begun on the lock and not awaited. If that failed, or the handler did, nothing is finished. */
+  /**
+   * Waits for calls on the lock that the handler has not awaited. If one has failed, or the handler
+   * has, it settles the key.
+   */
   const conclude = async (lock: Lock, context: object, failed?: { readonly error: unknown }): Promise<Unawaited> => {
     const unawaited = await lock.unawaited(patienceOf(describeExecution(context)));
     const failure = failed ?? unawaited.failure;
@@ -181,7 +187,10 @@ const isBatch = (caller: string, { onSuccess, duplicateResponse }: DynamoLockOpt
   return batch !== undefined;
 };
 
-/** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
+/**
+ * A function that fails to decide must not hide the handler's error: the key is released, as by
+ * default.
+ */
 const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, error: unknown): Promise<OnError> => {
   if (typeof onError !== "function") return onError;
   try {
@@ -195,7 +204,7 @@ const decide = async ({ onError = "release", permits = 1 }: DynamoLockOptions, e
   return "release";
 };
 
-/** What is left of the invocation for the handler, after waiting. */
+/** Time of the invocation that waiting leaves to the handler, in ms. */
 const WAIT_RESERVE_MS = 500;
 
 const acquisitionOf = (options: DynamoLockOptions, execution: Execution): AttemptOptions => {

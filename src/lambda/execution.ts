@@ -4,7 +4,7 @@ import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
-/** What is needed of an invocation's context. */
+/** The parts of an invocation's context that are used. */
 export interface Execution {
   readonly requestId: string | undefined;
   readonly functionName: string | undefined;
@@ -37,7 +37,10 @@ export const ownerOf = <TArguments extends unknown[]>(
   throw new LockOptionsError(`owner ${complaint.replace("must be", "must return")}, got ${got}`);
 };
 
-/** How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's to say. */
+/**
+ * How long an acquisition holds its keys, and how often it is renewed. The client decides what is
+ * undefined.
+ */
 interface LeaseWanted {
   readonly leaseMs?: number | undefined;
   /** For a lease that shrinks while it is waited for. */
@@ -45,7 +48,10 @@ interface LeaseWanted {
   readonly heartbeatMs?: number | false | undefined;
 }
 
-/** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
+/**
+ * A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution
+ * outlives many of them.
+ */
 export const leaseOf = (
   { leaseMs, heartbeatMs }: Pick<LeaseWanted, "leaseMs" | "heartbeatMs">,
   { remainingMs, durableArn }: Execution,
@@ -62,15 +68,23 @@ export const leaseOf = (
 /** Until `reserveMs` of the invocation are left, in ms; negative when less is. */
 export const timeUntil = (reserveMs: number, { remainingMs }: Execution): number => remainingMs() - reserveMs;
 
-/** Time of the invocation that is kept for settling and answering, after calls on a lock were waited for. */
+/**
+ * Time of the invocation that is kept for settling and answering, after calls on a lock were waited
+ * for.
+ */
 const SETTLE_RESERVE_MS = 500;
 
-/** How long to wait at most for calls on a lock that the handler has not awaited: one that hangs must not eat the invocation. */
+/**
+ * How long to wait for calls on a lock that the handler has not awaited. One that hangs must not
+ * eat the invocation.
+ */
 export const patienceOf = (execution: Execution): number => {
   const leftMs = timeUntil(0, execution);
   return leftMs - Math.min(SETTLE_RESERVE_MS, leftMs / 4);
 };
 
-/** How long to wait for a held key at most, so that `reserveMs` of the invocation are left after it. */
+/**
+ * How long to wait for a held key at most, so that `reserveMs` of the invocation are left after it.
+ */
 export const waitOf = (waitMs = 0, reserveMs: number, execution: Execution): number =>
   Math.max(0, Math.min(waitMs, timeUntil(reserveMs, execution)));
