@@ -3,8 +3,16 @@ export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContex
 export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
 export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
+export type {
+  AcquireOptions,
+  LockClientOptions,
+  OnceOptions,
+  RunOptions,
+  TryAcquireOptions,
+} from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
+export type { Backoff } from "./common/backoff.ts";
 export type { Clock } from "./common/clock.ts";
 export {
   LockBatchError,
@@ -33,19 +41,12 @@ export type { Jsonified } from "./common/jsonified.ts";
 export type { LockKey } from "./common/key.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
 export { dynamoLock } from "./invocation/dynamo-lock.ts";
-export type {
-  DuplicateResponse,
-  DynamoLockOptions,
-  LockContext,
-  LockRequest,
-  MaybeLockContext,
-  OnError,
-} from "./invocation/options.ts";
+export type { DynamoLockOptions } from "./invocation/options.ts";
 export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
+export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
-export type { AcquireOptions, LockClientOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./lock/options.ts";
-export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settlement.ts";
+export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
 export {
   forceRelease,
   type ListLocksFilter,
@@ -54,11 +55,20 @@ export {
   purgeLocks,
   releaseAllLocks,
 } from "./operate/admin.ts";
-export { type CreateLockTableOptions, createLockTable } from "./operate/create-table.ts";
+export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
 export {
   type DescribeLockOptions,
   describeLock,
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
-export type { Backoff } from "./protocol/wait.ts";
+export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
+export type {
+  DynamoSemaphoreOptions,
+  PermitOptions,
+  PermitsOptions,
+  RunPermitOptions,
+  SemaphoreOnError,
+  TryPermitOptions,
+} from "./semaphore/options.ts";
+export { type Semaphore, semaphore } from "./semaphore/semaphore.ts";

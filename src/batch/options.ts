@@ -1,64 +1,32 @@
 import type { Context } from "aws-lambda";
-import { anyOf, type Check, milliseconds, ofType, wholeNumber } from "../common/check.ts";
 import type { LockKey } from "../common/key.ts";
-import { type DynamoLockOptions, dynamoLockChecks } from "../invocation/options.ts";
+import { join, MS_OF_INVOCATION, type Rules } from "../common/rules.ts";
+import {
+  HOLDING_RULES,
+  type HoldingOptions,
+  INVOCATION_RULES,
+  type InvocationOptions,
+  REPEAT_RULES,
+  type RepeatOptions,
+} from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
-import { sharedChecks } from "../lock/options.ts";
-
-type AsInDynamoLock =
-  | "tableName"
-  | "client"
-  | "clientConfig"
-  | "locks"
-  | "namespace"
-  | "rememberMs"
-  | "cacheSize"
-  | "clockSkewMs"
-  | "heartbeatMs"
-  | "expiry"
-  | "onLost"
-  | "onMissingKey"
-  | "timeoutEarlyMs"
-  | "logger"
-  | "metrics"
-  | "onEvent"
-  | "disabled";
 
 /** Options of `dynamoLockBatch`. */
 // biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(record) => record.body` has to compile.
-export interface DynamoLockBatchOptions<TRecord = any> extends Pick<DynamoLockOptions, AsInDynamoLock> {
+export interface DynamoLockBatchOptions<TRecord = any>
+  extends InvocationOptions<TRecord>,
+    HoldingOptions<number | ((record: TRecord) => number)>,
+    RepeatOptions<TRecord> {
   /**
    * What to lock, from a record: what is the same whenever the same thing is to be done. Missing (`undefined`, `null` or `''`): see
    * `onMissingKey`. At most 2,048 bytes with the namespace. A record whose key function throws fails alone.
+   * @default required
    */
   readonly key: (record: TRecord, context: Context) => LockKey;
   /**
-   * What of a record the handler works on, any JSON value (integers up to 2^53 - 1, or bigint): a
-   * record with the same key and another one fails alone, and comes back, also within a batch. Only
-   * a hash of it is stored.
-   */
-  readonly fingerprint?: ((record: TRecord, context: Context) => unknown) | undefined;
-  /**
-   * Who takes the locks, for people who read the table. Not a proof of ownership.
-   * @default context.awsRequestId
-   */
-  readonly owner?: ((record: TRecord, context: Context) => string) | undefined;
-  /**
-   * How long a lock is held without a sign of life, in ms: a number, or a function of the record, which fails alone if it is wrong.
-   * @default the remaining time of the invocation; outside Lambda the `LockClient`'s
-   */
-  readonly leaseMs?: number | ((record: TRecord) => number) | undefined;
-  /**
-   * For streams, whose retries come at once: how long a batch waits for held records, in ms, until 250 before `reserveMs`. One that
-   * finishes meanwhile is acknowledged. Of a message group or a stream, one record at a time is waited for, while nothing behind it
-   * is held. Needs `dynamodb:GetItem`.
-   * @default 0
-   */
-  readonly waitMs?: number | undefined;
-  /**
    * How many requests to DynamoDB may be on their way at once. As many heartbeats may be beside them, where `leaseMs` is short: let
    * it be long enough for all records of a batch to be renewed within a third of it.
-   * @default 50, which is how many connections the AWS SDK opens
+   * @default 50
    */
   readonly concurrency?: number | undefined;
   /**
@@ -95,18 +63,21 @@ export interface MaybeLocksContext<TRecord = any> {
   readonly locks: BatchLocks<TRecord, Lock | undefined>;
 }
 
-/** The SDK's own bound on sockets per host (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html). */
-export const DEFAULT_CONCURRENCY = 50;
-export const DEFAULT_RESERVE_MS = 500;
+export const BATCH_DEFAULTS = {
+  /** The SDK's own bound on sockets per host (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html). */
+  concurrency: 50,
+  reserveMs: 500,
+} as const;
 /** What is left of the invocation for its response: then no lock is settled any more. */
 export const RESPONSE_RESERVE_MS = 50;
 
-const { onSuccess, onError, duplicateResponse, storeResponse, replayedHeader, permits, ...perRecord } =
-  dynamoLockChecks;
-
-export const dynamoLockBatchChecks: Record<string, Check> = {
-  ...perRecord,
-  leaseMs: anyOf(sharedChecks.leaseMs, ofType("function")),
-  concurrency: wholeNumber(1, 1_000),
-  reserveMs: milliseconds(0, 900_000),
-};
+export const DYNAMO_LOCK_BATCH_RULES: Rules<DynamoLockBatchOptions> = /* @__PURE__ */ join(
+  INVOCATION_RULES,
+  HOLDING_RULES,
+  REPEAT_RULES,
+  {
+    leaseMs: `${HOLDING_RULES.leaseMs} or a function`,
+    concurrency: "a whole number from 1 to 1000",
+    reserveMs: MS_OF_INVOCATION,
+  },
+);

@@ -1,7 +1,8 @@
-import { type Check, checkOptions, milliseconds } from "../common/check.ts";
-import { holdingsOf, type LockRecord } from "../common/record.ts";
+import type { LockRecord } from "../common/record.ts";
+import { checkOptions, MS, MS_OR_ZERO, type Rules, SIGNAL } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
-import type { LockInternals } from "../lock/internals.ts";
+import type { Locks } from "../lock/locks.ts";
+import { liveHoldings } from "../protocol/expiry.ts";
 
 export interface WaitUntilFinishedOptions {
   /**
@@ -18,11 +19,12 @@ export interface WaitUntilFinishedOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const checks: Record<string, Check> = {
-  timeoutMs: milliseconds(0),
-  intervalMs: milliseconds(1),
-  signal: (value) => (value instanceof AbortSignal ? undefined : "must be an AbortSignal"),
+export const WAIT_UNTIL_FINISHED_RULES: Rules<WaitUntilFinishedOptions> = {
+  timeoutMs: MS_OR_ZERO,
+  intervalMs: MS,
+  signal: SIGNAL,
 };
+const DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_000 } as const;
 
 /**
  * Waits until none of the keys is held: those that are finished, released, over or absent don't
@@ -36,27 +38,24 @@ const checks: Record<string, Check> = {
  * @throws LockOptionsError, LockTableError, LockError, and the signal's reason.
  */
 export const waitUntilFinished = async (
-  internals: LockInternals,
+  locks: Locks,
   keys: readonly string[],
   options: WaitUntilFinishedOptions = {},
 ): Promise<string[]> => {
-  checkOptions("waitUntilFinished", options, checks);
-  const { timeoutMs = 60_000, intervalMs = 1_000, signal } = options;
-  const { clock, clockSkewMs } = internals;
+  checkOptions("waitUntilFinished", options, WAIT_UNTIL_FINISHED_RULES);
+  const { timeoutMs = DEFAULTS.timeoutMs, intervalMs = DEFAULTS.intervalMs, signal } = options;
+  const { clock, clockSkewMs } = locks;
   const isHeld = (record: LockRecord) =>
-    holdingsOf(record).some((holding) => isInProgress(holding, clock.now() - clockSkewMs));
+    liveHoldings(record, clock.now() - clockSkewMs).some(({ status }) => status === "IN_PROGRESS");
 
   const deadline = clock.monotonic() + timeoutMs;
   let pending = [...new Set(keys)];
   for (;;) {
     signal?.throwIfAborted();
-    const held = new Set((await readMany(internals, pending, signal)).filter(isHeld).map(({ key }) => key));
+    const held = new Set((await readMany(locks, pending, signal)).filter(isHeld).map(({ key }) => key));
     pending = pending.filter((key) => held.has(key)); // in the caller's order
     const remainingMs = deadline - clock.monotonic();
     if (pending.length === 0 || remainingMs <= 0) return pending;
     await clock.sleep(Math.min(intervalMs, remainingMs), signal);
   }
 };
-
-const isInProgress = ({ status, expiresAt }: Pick<LockRecord, "status" | "expiresAt">, overBy: number) =>
-  status === "IN_PROGRESS" && expiresAt > overBy;

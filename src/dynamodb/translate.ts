@@ -2,7 +2,7 @@
  * Turns errors of AWS into ours: what failed, AWS's own message, what was not done, and what to do.
  */
 import { LockError, LockTableError, textOf } from "../common/errors.ts";
-import type { TableLayout } from "../protocol/requests.ts";
+import type { TableLayout } from "../protocol/expression.ts";
 import { codesOf, isNamed, mayHaveApplied, outcomeOf, PASSING, reasonsOf } from "./aws-errors.ts";
 
 /** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */

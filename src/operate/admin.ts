@@ -1,78 +1,19 @@
 /** What an operator does to locks that are not their own: functions beside the client, so that a bundle carries only what it uses. */
 import { randomUUID } from "node:crypto";
-import { isLockClient, type LockClient } from "../client/lock-client.ts";
-import {
-  arrayOfKeys,
-  type Check,
-  checkArgument,
-  checkOptions,
-  milliseconds,
-  ofType,
-  oneOf,
-  show,
-  text,
-  wholeNumber,
-} from "../common/check.ts";
+import type { LockClient } from "../client/lock-client.ts";
 import { LockError, LockOptionsError } from "../common/errors.ts";
 import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "../common/key.ts";
-import { holdingsOf, isOver, type LockRecord, type LockStatus, withoutTokens } from "../common/record.ts";
+import { holdingsOf, isOver, type LockRecord, withoutTokens } from "../common/record.ts";
+import { checkArgument, checkOptions, show } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
-import type { LockInternals } from "../lock/internals.ts";
-import type { ScanFilter } from "../protocol/admin-requests.ts";
+import { removeAsSeen } from "../dynamodb/remove.ts";
+import { LOCK_CLIENT } from "../lambda/options.ts";
+import { type Locks, locksIn } from "../lock/locks.ts";
+import type { Item } from "../protocol/item.ts";
+import { forceRelease as forceReleaseWrite, type ScanFilter, toFilter } from "../protocol/operate.ts";
+import { LIST_LOCKS_RULES, type ListLocksFilter, PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
 
-export interface ListLocksFilter {
-  readonly status?: LockStatus | undefined;
-  /** Who holds it, or was the last to. */
-  readonly owner?: string | undefined;
-  /** How the key begins, without the client's namespace. */
-  readonly keyPrefix?: string | undefined;
-  /** `true`: records that are over (released, lease or window ended), so that an acquisition would succeed. `false`: the others. */
-  readonly expired?: boolean | undefined;
-  /**
-   * Most items that one request looks at. Without it 1 MB of them.
-   * @default none
-   */
-  readonly pageSize?: number | undefined;
-  /**
-   * Read the latest state of each item, at twice the price.
-   * @default false
-   */
-  readonly consistentRead?: boolean | undefined;
-}
-
-export interface PurgeLocksOptions {
-  /**
-   * Only these keys.
-   * @default every key of the client's namespace
-   */
-  readonly keys?: readonly LockKey[] | undefined;
-  /**
-   * Delete whatever has not been written for this long, in ms: also a lock that is held, and what is still remembered. A
-   * renewal is a write.
-   * @default none
-   */
-  readonly olderThanMs?: number | undefined;
-  /**
-   * Delete finished records before the time they are remembered has ended: their keys can run again.
-   * @default false
-   */
-  readonly finished?: boolean | undefined;
-}
-
-const listChecks: Record<string, Check> = {
-  status: oneOf("IN_PROGRESS", "FINISHED", "RELEASED", "SEMAPHORE"),
-  owner: text,
-  keyPrefix: text,
-  expired: ofType("boolean"),
-  pageSize: wholeNumber(1, 2 ** 31 - 1),
-  consistentRead: ofType("boolean"),
-};
-
-const purgeChecks: Record<string, Check> = {
-  keys: arrayOfKeys,
-  olderThanMs: milliseconds(0),
-  finished: ofType("boolean"),
-};
+export type { ListLocksFilter, PurgeLocksOptions };
 
 /**
  * The records of the client's namespace (of the whole table if it has none), in no order, read page by page: leaving the loop
@@ -90,7 +31,7 @@ const purgeChecks: Record<string, Check> = {
  */
 export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): AsyncGenerator<LockRecord, void, void> => {
   const internals = internalsOf("listLocks", locks);
-  checkOptions("listLocks", filter, listChecks);
+  checkOptions("listLocks", filter, LIST_LOCKS_RULES);
   return scan(internals, filter);
 };
 
@@ -116,9 +57,10 @@ export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): Asyn
  */
 export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions = {}): Promise<string[]> => {
   const internals = internalsOf("purgeLocks", locks);
-  checkOptions("purgeLocks", options, purgeChecks);
+  checkOptions("purgeLocks", options, PURGE_LOCKS_RULES);
   const { keys, olderThanMs, finished = false } = options;
-  const { store, clock, clockSkewMs, namespace } = internals;
+  const { table, clock, clockSkewMs } = internals;
+  const { namespace } = internals.options;
   const isNeeded = (record: LockRecord) => {
     const now = clock.now();
     if (record.fencingToken > now - clockSkewMs) return true;
@@ -137,7 +79,7 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
   return forEachRecord(records, "purged", async (record) => {
     if (isNeeded(record)) return undefined;
     try {
-      return (await store.remove(record)) ? record.key : undefined;
+      return (await removeAsSeen(table, record)) ? record.key : undefined;
     } finally {
       internals.forget(record.key); // not before: until then a reply on its way may be about the record
     }
@@ -163,7 +105,7 @@ export const forceRelease = async (
   ...others: readonly never[]
 ): Promise<LockRecord | undefined> => {
   const internals = internalsOf("forceRelease", locks, others);
-  const record = await internals.store.read(toStoredKey(key, internals.namespace));
+  const record = await internals.table.read(toStoredKey(key, internals.options.namespace));
   return record && breakLock(internals, record, isTaken);
 };
 
@@ -184,19 +126,17 @@ export const releaseAllLocks = async (locks: LockClient, ...others: readonly nev
 };
 
 /** Checks the arguments. A function without options refuses some that were meant to limit its work. */
-const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): LockInternals => {
-  checkArgument(caller, "locks, the first argument,", locks, (value) =>
-    isLockClient(value) ? undefined : "must be a LockClient",
-  );
+const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): Locks => {
+  checkArgument(caller, "locks, the first argument,", locks, LOCK_CLIENT);
   if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
-  return locks.internals;
+  return locksIn(locks) as Locks;
 };
 
 const isTaken = (record: LockRecord) => holdingsOf(record).some(({ status }) => status !== "RELEASED");
 const isHeld = (record: LockRecord) => holdingsOf(record).some(({ status }) => status === "IN_PROGRESS");
 
 async function* scan(
-  { store, clock, clockSkewMs, namespace }: LockInternals,
+  { table, clock, clockSkewMs, options: { namespace } }: Locks,
   { status, owner, keyPrefix = "", expired, pageSize, consistentRead }: ListLocksFilter,
 ): AsyncGenerator<LockRecord, void, void> {
   const prefix = namespace === undefined ? keyPrefix : `${namespace}${NAMESPACE_SEPARATOR}${keyPrefix}`;
@@ -211,11 +151,21 @@ async function* scan(
     (owner === undefined || holdingsOf(record).some((holding) => holding.owner === owner)) &&
     (expired === undefined || isOver(record, by) === expired);
 
-  let startKey: Awaited<ReturnType<typeof store.scan>>["next"];
+  const { TableName, ConditionExpression, ...rest } = table.toRequest(toFilter(filter, table.layout.sortKey));
+  const { Key: _, ...expressions } = rest;
+  let startKey: Item | undefined;
   do {
-    const page = await store.scan(filter, { startKey, limit: pageSize, consistent: consistentRead });
-    yield* page.records.filter(matches).map(withoutTokens);
-    startKey = page.next;
+    const { Items = [], LastEvaluatedKey } = await table.send("Scan", {
+      TableName,
+      FilterExpression: ConditionExpression,
+      ...expressions,
+      ...(startKey && { ExclusiveStartKey: startKey }),
+      ...(pageSize !== undefined && { Limit: pageSize }),
+      ...(consistentRead && { ConsistentRead: true }),
+    });
+    const records = (Items as Item[]).flatMap((item) => table.recordIn(item) ?? []);
+    yield* records.filter(matches).map(withoutTokens);
+    startKey = LastEvaluatedKey;
   } while (startKey);
 }
 
@@ -224,18 +174,25 @@ const MAX_ATTEMPTS = 10;
 
 /** Frees the key as long as what is there is `wanted`. Gives what was broken. */
 const breakLock = async (
-  { store, clock, report, forget }: LockInternals,
+  locks: Locks,
   seen: LockRecord,
   wanted: (record: LockRecord) => boolean,
 ): Promise<LockRecord | undefined> => {
+  const { table, clock } = locks;
   let record: LockRecord | undefined = seen;
   for (let attempt = 1; record && wanted(record); attempt++) {
+    const token = randomUUID();
+    const write = forceReleaseWrite(record, token, clock.now());
     // Also if it fails: it may have been applied.
-    const reply = await store.forceRelease(record, randomUUID()).finally(() => forget(seen.key));
-    if (reply.released) {
-      const { key, owner, token, fencingToken, status, expiresAt, acquiredAt } = record;
+    const reply = await table.write([write]).finally(() => locks.forget(seen.key));
+    const item = reply.applied ? undefined : reply.refusals[0]?.item;
+    const found = item && table.record(item, seen.key);
+    // Our own token: the write applied and its reply was lost.
+    if (reply.applied || found?.token === token) {
+      const { key, owner, fencingToken, status, expiresAt, acquiredAt } = record;
       const elapsedMs = clock.now() - acquiredAt;
-      report({ type: "force-released", key, owner, token, fencingToken, elapsedMs, status, expiresAt });
+      const about = { key, owner, token: record.token, fencingToken, elapsedMs, status, expiresAt };
+      locks.report({ type: "force-released", ...about });
       return withoutTokens(record);
     }
     if (attempt === MAX_ATTEMPTS) {
@@ -244,7 +201,7 @@ const breakLock = async (
         `Lock ${JSON.stringify(seen.key)} was not released: it changed ${attempt} times meanwhile`,
       );
     }
-    record = reply.record;
+    record = found;
   }
   return undefined;
 };

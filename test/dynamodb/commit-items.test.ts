@@ -454,7 +454,7 @@ describe("what finish and release are given", () => {
       await expect(lock[end](options as never)).rejects.toThrow(`${end}: options must be an object`);
     }
     await expect(lock.commit([], options as never)).rejects.toThrow("commit: options must be an object");
-    await expect(lock.finish({ statusCode: 200 } as never)).rejects.toThrow('finish: unknown option "statusCode"');
+    await expect(lock.finish({ statusCode: 200 } as never)).rejects.toThrow("finish: unknown option 'statusCode'");
     expect([state.sent, lock.status]).toEqual([[], "held"]);
   });
 });

@@ -210,7 +210,7 @@ describe("a commit", () => {
     const pair = await locks.acquire([freshKey(), freshKey()]);
     await expect(pair.commit(items(99))).rejects.toThrow("at most 98 TransactWriteItems, got 99");
     await expect(pair.commit({} as never)).rejects.toThrow("got an object without a value");
-    await expect(pair.commit([], { error: 1 } as never)).rejects.toThrow('unknown option "error"');
+    await expect(pair.commit([], { error: 1 } as never)).rejects.toThrow("unknown option 'error'");
     expect(pair.status).toBe("held");
   });
 
@@ -293,7 +293,7 @@ describe("a condition", () => {
     const keys = [freshKey(), freshKey()];
     const lock = await locks.acquire(keys);
     expect(() => lock.condition()).toThrow("condition: key must be one of");
-    expect(() => lock.condition("other")).toThrow('got "other"');
+    expect(() => lock.condition("other")).toThrow("got 'other'");
     const checks = lock.keys.map((key) => ({ ConditionCheck: lock.condition(key) }));
     await transact(client, [...checks, put(lock.key)]);
     expect(await orders.item(lock.key)).toBeDefined();

@@ -96,7 +96,7 @@ describe("a heartbeat", () => {
 
 describe("what extend is given", () => {
   it.each([
-    ["10", 'got "10"'],
+    ["10", "got '10'"],
     [10n, "got 10"],
     [0, "got 0"],
     [-5, "got -5"],
@@ -105,8 +105,8 @@ describe("what extend is given", () => {
     [Number.POSITIVE_INFINITY, "got Infinity"],
     [undefined, "got undefined"],
     [null, "got null"],
-    [{ ms: 10 }, "got an object"],
-    [new Date(), "got an instance of Date"],
+    [{ ms: 10 }, "got [Object]"],
+    [new Date(0), "got 1970-01-01T00:00:00.000Z"],
     [Symbol("ms"), "got Symbol(ms)"],
   ])("%s is an error that says so, and nothing is written", async (ms, got) => {
     const { locks, state } = setUp();

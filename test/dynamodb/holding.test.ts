@@ -3,6 +3,7 @@ import { systemClock } from "../../src/common/clock.ts";
 import { LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
+import { locksOf } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -142,13 +143,10 @@ describe("a status of the application's own", () => {
 
 describe("options that contradict each other", () => {
   it.each([
-    [
-      { leaseMs: 10_000, heartbeatMs: 6_000 },
-      "heartbeatMs must be at most half of the lease, so that one may fail: 5000, got 6000",
-    ],
-    [{ safeMs: 10_000 }, "safeMs must be less than the lease: 10000, got 10000"],
+    [{ leaseMs: 10_000, heartbeatMs: 6_000 }, "heartbeatMs (6000) must be at most half of leaseMs (10000)"],
+    [{ safeMs: 10_000 }, "safeMs (10000) must be less than leaseMs (10000)"],
     [{ permits: 2, expiry: "observed" as const }, "permits and expiry 'observed' contradict each other"],
-    [{ backoff: { minMs: 10, maxMs: 5 } }, "backoff must be { minMs, maxMs } with 1 <= minMs <= maxMs"],
+    [{ backoff: { minMs: 10, maxMs: 5 } }, "backoff must be { minMs, maxMs } with whole numbers, 1 <= minMs <= maxMs"],
   ])("%o", async (options, message) => {
     await expect(setUp().locks.acquire("a", options)).rejects.toThrow(message);
   });
@@ -209,7 +207,7 @@ describe("waitUntilFinished", () => {
     const waiting = new LockClient({
       client,
       tableName: table.tableName,
-      clock: { ...systemClock, now: locks.internals.clock.now },
+      clock: { ...systemClock, now: locksOf(locks).clock.now },
     });
     const pending = waiting.waitUntilFinished(many, { timeoutMs: 10_000, intervalMs: 20 });
     await Promise.all(held.map((lock) => lock.finish()));

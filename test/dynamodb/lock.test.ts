@@ -111,7 +111,7 @@ describe("one holder at a time", () => {
     const key = freshKey();
     expect((await a.acquire(key)).key).toBe(`a#${key}`);
     expect((await b.acquire(key)).key).toBe(`b#${key}`);
-    expect(() => setUp({ namespace: "a#b" })).toThrow("must not contain '#'");
+    expect(() => setUp({ namespace: "a#b" })).toThrow("without '#', got 'a#b'");
   });
 });
 

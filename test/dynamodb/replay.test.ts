@@ -10,6 +10,7 @@ import {
 } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
+import { locksOf } from "../support/locks.ts";
 import { aProcess, losing, lost } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -205,7 +206,7 @@ describe("a fingerprint", () => {
       throw new Error("no");
     });
     await expect(failing({ id, body: 1 } as never, lambdaContext())).rejects.toThrow("no");
-    const crashed = await locks.attempt("test", [id], { fingerprint: "another" });
+    const crashed = await locksOf(locks).attempt([id], { fingerprint: "another" });
     expect(crashed).toHaveProperty("fencingToken");
     clock.advance(20_000);
     expect(await handler({ locks })({ id, body: 3 } as never, lambdaContext())).toBe("paid");

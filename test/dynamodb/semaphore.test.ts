@@ -214,7 +214,7 @@ describe("a semaphore", () => {
     const [lock] = await take(locks, freshKey(), 2, 1);
     await expect(lock?.finish()).rejects.toThrow("finish: a semaphore can only be released");
     await expect(locks.once(freshKey(), () => 1, { permits: 2 } as never)).rejects.toThrow(
-      'once: unknown option "permits"',
+      "once: unknown option 'permits'",
     );
     await expect(locks.acquire("a", { permits: 0 })).rejects.toThrow(
       "permits must be a whole number from 1 to 100, got 0",

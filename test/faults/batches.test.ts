@@ -165,17 +165,21 @@ describe("while the keys are taken", () => {
       orderOf(record) === "c" ? wrong : right;
   it.each<[string, Partial<DynamoLockBatchOptions<OrderRecord>>, RegExp]>([
     ["an item under its key that is no lock", {}, /no lock record/],
-    ["an owner function that gives nothing", { owner: forC("", "me") }, /owner must return a non-empty string, got ""/],
+    [
+      "an owner function that gives nothing",
+      { owner: forC("", "me") },
+      /owner must return a non-empty string of whole characters, got ''/,
+    ],
     ["a lease that is none", { leaseMs: forC(Number.NaN, 10_000) }, /dynamoLockBatch: leaseMs must be .*, got NaN/],
     [
       "a lease that is too short for its heartbeat",
       { leaseMs: forC(1_000, 5_000), heartbeatMs: 2_000 },
-      /heartbeatMs must be at most half of the lease.*500, got 2000/,
+      /heartbeatMs \(2000\) must be at most half of leaseMs \(1000\)/,
     ],
     [
       "a lease that can't be watched to its end",
       { leaseMs: forC(5_000, 1_000), expiry: "observed", waitMs: 2_000 },
-      /expiry 'observed' needs leaseMs and a longer waitMs/,
+      /expiry 'observed' needs leaseMs \(5000\) and a longer waitMs \(2000\)/,
     ],
     ["a payload that is no JSON", { fingerprint: forC<unknown>(new Map(), "fine") }, /fingerprint must be a JSON/],
     [

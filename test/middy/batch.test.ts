@@ -124,7 +124,7 @@ describe.each(versions)("$name", ({ middy: version }) => {
       await invoke(queue("a"));
       expect(sent).toEqual([]);
       vi.stubEnv("DYNAMO_LOCK_DISABLED", "maybe");
-      await expect(invoke(queue("a"))).rejects.toThrow("DYNAMO_LOCK_DISABLED must be one of 1, true, yes, on");
+      await expect(invoke(queue("a"))).rejects.toThrow("DYNAMO_LOCK_DISABLED must be '1', 'true', 'yes', 'on'");
       expect(run).toHaveBeenCalledTimes(1);
       vi.unstubAllEnvs();
       await invoke(queue("a"));

@@ -222,7 +222,7 @@ describe("printing never breaks a run", () => {
       expect((await table.item(key))?.status).toEqual({ S: "RELEASED" });
     }
     expect(printed().map((line) => line.slice(line.indexOf(", got")))).toEqual(
-      ['"retry"', "5", "an object", "undefined"].map((got) => `, got ${got}: the key is released`),
+      ["'retry'", "5n", "[Object: null prototype] {}", "undefined"].map((got) => `, got ${got}: the key is released`),
     );
   });
 

@@ -36,75 +36,66 @@ describe.each<[string, (options: Wrong) => unknown]>([
 ])("%s says what is wrong with its options", (caller, make) => {
   it.each<[Wrong, string]>([
     [undefined, "options must be an object, got undefined"],
-    [{}, "key is required: a function of the event, got undefined"],
-    [{ key: "date" }, 'key must be a function, got "date"'],
-    [{ key, leasMs: 1 }, 'unknown option "leasMs"; options are key, tableName, client,'],
-    [(): string => "k", "options must be an object, got a function"],
-    [[{ key }], "options must be an object, got an array"],
-    [locks, "options must be an object, got an instance of LockClient"],
-    [client, "options must be an object, got an instance of DynamoDBClient"],
-    [Promise.resolve({ key }), "options must be an object, got an instance of Promise"],
-    [{ key, client: {} }, "client must be a DynamoDBClient of the AWS SDK v3: it has no method send, got an object"],
-    [{ key, client: DynamoDBClient }, "client must be an object, got the class DynamoDBClient"],
+    [{}, "key must be a function, got undefined"],
+    [{ key: "date" }, "key must be a function, got 'date'"],
+    [{ key, leasMs: 1 }, "unknown option 'leasMs'; options are key, tableName, client,"],
+    [(): string => "k", "options must be an object, got [Function (anonymous)]"],
+    [[{ key }], "options must be an object, got [Array]"],
+    [locks, "options must be an object, got LockClient {}"],
+    [client, "options must be an object, got [DynamoDBClient]"],
+    [Promise.resolve({ key }), "options must be an object, got [Promise]"],
+    [{ key, client: {} }, "client must be a DynamoDBClient with the method send, got {}"],
     [
-      { key, client: locks },
-      "client must be a DynamoDBClient of the AWS SDK v3: it has no method send, got an instance of Lock",
+      { key, client: DynamoDBClient },
+      "client must be a DynamoDBClient with the method send, got [class DynamoDBClient",
     ],
-    [{ key, client: anotherService }, "client must be a DynamoDBClient: it is a client of S3"],
-    [{ key, clientConfig: [] }, "clientConfig must be an object, got an array"],
-    [
-      { key, clientConfig: client },
-      "clientConfig must be a configuration: pass a client as client, got an instance of",
-    ],
-    [
-      { key, logger: {} },
-      "logger must be Powertools' Logger, or what has debug, warn and error: it has no method debug, warn, error",
-    ],
+    [{ key, client: locks }, "client must be a DynamoDBClient with the method send, got LockClient {}"],
+    [{ key, client: anotherService }, "client must be a DynamoDBClient with the method send, got a client of S3"],
+    [{ key, clientConfig: [] }, "clientConfig must be a configuration, not a client, got []"],
+    [{ key, clientConfig: client }, "clientConfig must be a configuration, not a client, got [DynamoDBClient]"],
+    [{ key, logger: {} }, "logger must be an object with the methods debug, warn, error, got {}"],
     [
       { key, logger: { debug: key, warn: key } },
-      "logger must be Powertools' Logger, or what has debug, warn and error: it has no method error, got an",
+      "logger must be an object with the methods debug, warn, error, got [Object]",
     ],
-    [{ key, logger: Logger }, "logger must be an object, got the class Logger"],
-    [
-      { key, metrics: {} },
-      "metrics must be Powertools' Metrics, or what has its addMetric: it has no method addMetric",
-    ],
-    [{ key, metrics: Metrics }, "metrics must be an object, got the class Metrics"],
-    [{ key, locks: LockClient }, "locks must be an object, got the class LockClient"],
-    [{ key, locks: new Proxy(locks, {}) }, "locks must be a LockClient, got an instance of LockClient"],
-    [{ key, onEvent: { type: "lost" } }, "onEvent must be a function, got an object"],
+    [{ key, logger: Logger }, "logger must be an object with the methods debug, warn, error, got [class Logger"],
+    [{ key, metrics: {} }, "metrics must be an object with the method addMetric, got {}"],
+    [{ key, metrics: Metrics }, "metrics must be an object with the method addMetric, got [class Metrics"],
+    [{ key, locks: LockClient }, "locks must be a LockClient, got [class LockClient]"],
+    [{ key, locks: new Proxy(locks, {}) }, "locks must be a LockClient, got LockClient {}"],
+    [{ key, onEvent: { type: "lost" } }, "onEvent must be a function, got [Object]"],
     [{ key, owner: Symbol("me") }, "owner must be a function, got Symbol(me)"],
-    [{ key, onLost: Object.create(null) }, "onLost must be a function, got an object"],
-    [{ key, constructor: 1 }, 'unknown option "constructor"'],
+    [{ key, onLost: Object.create(null) }, "onLost must be a function, got [Object: null prototype] {}"],
+    [{ key, constructor: 1 }, "unknown option 'constructor'"],
     [{ key, leaseMs: 0 }, "leaseMs must be a whole number of milliseconds from 1 to 3153600000000, got 0"],
     [{ key, leaseMs: 1.5 }, "leaseMs must be a whole number of milliseconds"],
-    [{ key, rememberMs: "1h" }, 'rememberMs must be a whole number of milliseconds from 1 to 3153600000000, got "1h"'],
+    [{ key, rememberMs: "1h" }, "rememberMs must be a whole number of milliseconds from 1 to 3153600000000, got '1h'"],
     [{ key, rememberMs: Number.NaN }, "rememberMs must be a whole number of milliseconds"],
     [{ key, clockSkewMs: -1 }, "clockSkewMs must be a whole number of milliseconds from 0 to 3600000, got -1"],
-    [{ key, tableName: "" }, 'tableName must be a non-empty string, got ""'],
-    [{ key, namespace: "a#b" }, `namespace must not contain '#', got "a#b"`],
-    [{ key, namespace: true }, "namespace must be a non-empty string, got true"],
-    [{ key, owner: "me" }, 'owner must be a function, got "me"'],
-    [{ key, onSuccess: "keep" }, 'onSuccess must be one of "finish", "release", got "keep"'],
+    [{ key, tableName: "" }, "tableName must be a non-empty string of whole characters, got ''"],
     [
-      { key, onError: "retry" },
-      'onError must be one of "release", "finish", "keep", or must be a function, got "retry"',
+      { key, namespace: "a#b" },
+      "namespace must be false or a non-empty string of whole characters, without '#', got 'a#b'",
     ],
-    [{ key, onMissingKey: "skip" }, 'onMissingKey must be one of "throw", "run", got "skip"'],
-    [{ key, storeResponse: "yes" }, 'storeResponse must be a boolean, got "yes"'],
-    [{ key, disabled: "true" }, 'disabled must be a boolean, got "true"'],
-    [{ key, client: null }, "client must be an object, got null"],
-    [{ key, locks: {} }, "locks must be a LockClient, got an object"],
+    [
+      { key, namespace: true },
+      "namespace must be false or a non-empty string of whole characters, without '#', got true",
+    ],
+    [{ key, owner: "me" }, "owner must be a function, got 'me'"],
+    [{ key, onSuccess: "keep" }, "onSuccess must be 'finish' or 'release', got 'keep'"],
+    [{ key, onError: "retry" }, "onError must be 'release', 'finish' or 'keep' or a function, got 'retry'"],
+    [{ key, onMissingKey: "skip" }, "onMissingKey must be 'throw' or 'run', got 'skip'"],
+    [{ key, storeResponse: "yes" }, "storeResponse must be a boolean, got 'yes'"],
+    [{ key, disabled: "true" }, "disabled must be a boolean, got 'true'"],
+    [{ key, client: null }, "client must be a DynamoDBClient with the method send, got null"],
+    [{ key, locks: {} }, "locks must be a LockClient, got {}"],
     [{ key, locks, tableName: "t" }, "locks and tableName contradict each other: set it on the LockClient"],
     [{ key, locks, onEvent: key }, "locks and onEvent contradict each other"],
     [{ key, locks, metrics: {} }, "locks and metrics contradict each other: set it on the LockClient"],
-    [{ key, metrics: () => {} }, "metrics must be an object, got "],
-    [
-      { key, client, clientConfig: {} },
-      "client and clientConfig contradict each other: a client has its configuration",
-    ],
-    [{ key, onSuccess: "release", storeResponse: true }, "storeResponse and onSuccess 'release' contradict each other"],
-    [{ key, onSuccess: "release", rememberMs: 1 }, "rememberMs and onSuccess 'release' contradict each other"],
+    [{ key, metrics: () => {} }, "metrics must be an object with the method addMetric, got [Function: metrics]"],
+    [{ key, client, clientConfig: {} }, "client and clientConfig contradict each other"],
+    [{ key, onSuccess: "release", storeResponse: true }, "storeResponse needs onSuccess 'finish'"],
+    [{ key, onSuccess: "release", rememberMs: 1 }, "rememberMs (1) needs onSuccess or onError 'finish'"],
   ])("%o", (options, message) => {
     const attempt = () => make(options);
     expect(attempt).toThrow(LockOptionsError);
@@ -124,30 +115,39 @@ describe.each<[string, (options: Wrong) => unknown]>([
 describe("LockClient says what is wrong with its options", () => {
   it.each<[Wrong, string]>([
     [null, "LockClient: options must be an object, got null"],
-    [{ key }, 'LockClient: unknown option "key"'],
-    [{ sortKey: "sk" }, "LockClient: sortKey must be { attribute, value } with a name and a string or a number"],
+    [{ key }, "LockClient: unknown option 'key'"],
+    [
+      { sortKey: "sk" },
+      "LockClient: sortKey must be { attribute, value } with the name of an attribute that the lock record doesn't have",
+    ],
     [{ sortKey: { attribute: "sk" } }, "LockClient: sortKey must be"],
     [{ sortKey: {} }, "LockClient: sortKey must be { attribute, value }"],
-    [{ sortKey: { attribute: "sk", value: "v", type: "S" } }, 'and nothing else: unknown "type", got an object'],
+    [{ sortKey: { attribute: "sk", value: "v", type: "S" } }, "got { attribute, value, type }"],
     [{ clientConfig: { region: "" } }, "clientConfig: the AWS SDK can't make a client of it: Error: Region is missing"],
-    ["table", 'LockClient: options must be an object, got "table"'],
-    [locks, "LockClient: options must be an object, got an instance of LockClient"],
-    [new Map(), "LockClient: options must be an object, got an instance of Map"],
-    [
-      { clock: {} },
-      "LockClient: clock must be a Clock: it has no method now, monotonic, sleep, setTimer, got an object",
-    ],
+    ["table", "LockClient: options must be an object, got 'table'"],
+    [locks, "LockClient: options must be an object, got LockClient {}"],
+    [new Map(), "LockClient: options must be an object, got Map(0) {}"],
+    [{ clock: {} }, "LockClient: clock must be a clock with the methods now, monotonic, sleep, setTimer, got {}"],
     [{ random: 5 }, "LockClient: random must be a function, got 5"],
-    [{ logger: {} }, "LockClient: logger must be Powertools' Logger"],
+    [{ logger: {} }, "LockClient: logger must be an object with the methods debug"],
     [{ metrics: {} }, "LockClient: metrics must be"],
     [{ client: {} }, "LockClient: client must be a DynamoDBClient"],
-    [{ keyAttribute: "token" }, "LockClient: keyAttribute must not be an attribute of the lock record"],
-    [{ ttlAttribute: "expires_at" }, "LockClient: ttlAttribute must not be an attribute of the lock record"],
+    [
+      { keyAttribute: "token" },
+      "LockClient: keyAttribute must be the name of an attribute that the lock record doesn't have, got 'token'",
+    ],
+    [
+      { ttlAttribute: "expires_at" },
+      "LockClient: ttlAttribute must be the name of an attribute that the lock record doesn't have",
+    ],
     [{ keyAttribute: "ttl" }, "LockClient: keyAttribute, ttlAttribute and sortKey must have different names"],
     [{ sortKey: { attribute: "lock_id", value: "x" } }, "must have different names"],
     [{ retentionMs: -1 }, "LockClient: retentionMs must be a whole number of milliseconds"],
-    [{ retentionMs: 1_999 }, "LockClient: retentionMs must be at least twice clockSkewMs"],
-    [{ retentionMs: 9_999, clockSkewMs: 5_000 }, "when TTL has deleted the record: 10000, got 9999"],
+    [{ retentionMs: 1_999 }, "LockClient: retentionMs (1999) must be at least twice clockSkewMs (1000)"],
+    [
+      { retentionMs: 9_999, clockSkewMs: 5_000 },
+      "retentionMs (9999) must be at least twice clockSkewMs (5000), or fencing tokens may decrease",
+    ],
     [{ client, clientConfig: {} }, "LockClient: client and clientConfig contradict each other"],
   ])("%o", (options, message) => {
     expect(() => new LockClient(options)).toThrow(message);
@@ -155,20 +155,28 @@ describe("LockClient says what is wrong with its options", () => {
   });
 
   it.each<[string, Wrong, string]>([
-    ["acquire", { waitMss: 1 }, 'acquire: unknown option "waitMss"'],
+    ["acquire", { waitMss: 1 }, "acquire: unknown option 'waitMss'"],
     ["tryAcquire", { leaseMs: 0 }, "tryAcquire: leaseMs must be a whole number"],
-    ["acquire", { owner: 5 }, "acquire: owner must be a non-empty string, got 5"],
+    ["acquire", { owner: 5 }, "acquire: owner must be a non-empty string of whole characters, got 5"],
     ["acquire", 5_000, "acquire: options must be an object, got 5000"],
     ["acquire", null, "acquire: options must be an object, got null"],
-    ["acquire", { signal: {} }, "acquire: signal must be an AbortSignal, got an object"],
-    ["acquire", { signal: new AbortController() }, "acquire: signal must be an AbortSignal, got an instance of"],
-    ["acquire", { backoff: {} }, "acquire: backoff must be { minMs, maxMs } with 1 <= minMs <= maxMs, got an object"],
-    ["acquire", { backoff: { minMs: 2, maxMs: 1 } }, "acquire: backoff must be { minMs, maxMs } with 1 <= minMs <="],
-    ["acquire", { backoff: { minMs: 1, maxMs: 9, factor: 2 } }, 'nothing else: unknown "factor", got an object'],
-    ["acquire", Promise.resolve({}), "acquire: options must be an object, got an instance of Promise"],
+    ["acquire", { signal: {} }, "acquire: signal must be an AbortSignal, got {}"],
+    ["acquire", { signal: new AbortController() }, "acquire: signal must be an AbortSignal, got AbortController {}"],
+    [
+      "acquire",
+      { backoff: {} },
+      "acquire: backoff must be { minMs, maxMs } with whole numbers, 1 <= minMs <= maxMs, got {",
+    ],
+    [
+      "acquire",
+      { backoff: { minMs: 2, maxMs: 1 } },
+      "acquire: backoff must be { minMs, maxMs } with whole numbers, 1 <= minMs <= maxMs, got [Object]",
+    ],
+    ["acquire", { backoff: { minMs: 1, maxMs: 9, factor: 2 } }, "got { minMs, maxMs, factor }"],
+    ["acquire", Promise.resolve({}), "acquire: options must be an object, got [Promise]"],
     ["run", undefined, "run: work, the second argument, must be a function, got undefined"],
-    ["run", "x", 'run: work, the second argument, must be a function, got "x"'],
-    ["run", { leaseMs: 5_000 }, "run: work, the second argument, must be a function, got an object"],
+    ["run", "x", "run: work, the second argument, must be a function, got 'x'"],
+    ["run", { leaseMs: 5_000 }, "run: work, the second argument, must be a function, got [Object]"],
     ["once", undefined, "once: work, the second argument, must be a function, got undefined"],
   ])("%s(key, %o)", async (method, options, message) => {
     await expect((locks as Wrong)[method]("k", options)).rejects.toThrow(message);
@@ -182,7 +190,7 @@ describe("LockClient says what is wrong with its options", () => {
   });
 
   it("createLockTable has its own", async () => {
-    await expect(createLockTable(client, { table: "t" } as Wrong)).rejects.toThrow('unknown option "table"');
+    await expect(createLockTable(client, { table: "t" } as Wrong)).rejects.toThrow("unknown option 'table'");
   });
 });
 
@@ -241,7 +249,7 @@ describe("an unknown option suggests the nearest name", () => {
     ["region", "clientConfig"],
   ])("%s: %s", (name, suggestion) => {
     const make = () => dynamoLock({ key, [name]: 1 } as Wrong);
-    expect(make).toThrow(`dynamoLock: unknown option "${name}"; options are key, `);
+    expect(make).toThrow(`dynamoLock: unknown option '${name}'; options are key, `);
     expect(make).toThrow(new RegExp(`; did you mean ${suggestion}\\?$`));
   });
 
@@ -253,7 +261,7 @@ describe("an unknown option suggests the nearest name", () => {
     ["expiry_period", "retentionMs, in milliseconds"],
   ])("of a LockClient, %s: %s", (name, suggestion) => {
     const make = () => new LockClient({ [name]: 1 } as Wrong);
-    expect(make).toThrow(new RegExp(`unknown option "${name}"; options are .*; did you mean ${suggestion}\\?$`));
+    expect(make).toThrow(new RegExp(`unknown option '${name}'; options are .*; did you mean ${suggestion}\\?$`));
   });
 
   it.each(["lambdaContext", "hashFunction", "jmesPathOptions"])("%s is not needed", (name) => {
@@ -266,7 +274,7 @@ describe("an unknown option suggests the nearest name", () => {
 
   it("a batch has another list", () => {
     expect(() => dynamoLockBatch({ key, concurency: 1 } as Wrong)).toThrow(/; did you mean concurrency\?$/);
-    expect(() => dynamoLockBatch({ key, duplicateResponse: 1 } as Wrong)).toThrow(/unknown option "duplicateResponse"/);
+    expect(() => dynamoLockBatch({ key, duplicateResponse: 1 } as Wrong)).toThrow(/unknown option 'duplicateResponse'/);
   });
 });
 
@@ -285,21 +293,21 @@ describe("an argument that is missing or misplaced is an error before anything i
     [
       "forceRelease(key)",
       () => forceRelease(wrong("k"), wrong(undefined)),
-      'forceRelease: locks, the first argument, must be a LockClient, got "k"',
+      "forceRelease: locks, the first argument, must be a LockClient, got 'k'",
     ],
     ["forceRelease(key, locks)", () => forceRelease(wrong("k"), wrong(locks)), "must be a LockClient"],
     [
       "forceRelease(locks, key, options)",
       () => forceRelease(locks, "k", wrong({ fencingToken: 5 }) as never),
-      "takes no options, got an object",
+      "takes no options, got [Object]",
     ],
     [
       "listLocks()",
       () => listLocks(wrong(undefined)),
       "listLocks: locks, the first argument, must be a LockClient, got undefined",
     ],
-    ["listLocks(filter)", () => listLocks(wrong({ owner: "x" })), "must be a LockClient, got an object"],
-    ["purgeLocks(client)", () => purgeLocks(wrong(client)), "must be a LockClient, got an instance of DynamoDBClient"],
+    ["listLocks(filter)", () => listLocks(wrong({ owner: "x" })), "must be a LockClient, got [Object]"],
+    ["purgeLocks(client)", () => purgeLocks(wrong(client)), "must be a LockClient, got [DynamoDBClient]"],
     ["purgeLocks(options)", () => purgeLocks(wrong({ olderThanMs: 1 })), "purgeLocks: locks, the first argument,"],
     ["releaseAllLocks()", () => releaseAllLocks(wrong(undefined)), "releaseAllLocks: locks, the first argument,"],
     [
@@ -312,7 +320,7 @@ describe("an argument that is missing or misplaced is an error before anything i
       () => createLockTable(wrong({ tableName: "t" })),
       "createLockTable: client, the first argument, must be a DynamoDBClient",
     ],
-    ["createLockTable(locks)", () => createLockTable(wrong(locks)), "got an instance of LockClient"],
+    ["createLockTable(locks)", () => createLockTable(wrong(locks)), "got LockClient {}"],
     ["createLockTable()", () => createLockTable(wrong(undefined)), "got undefined"],
     [
       "run(key)",
@@ -323,7 +331,7 @@ describe("an argument that is missing or misplaced is an error before anything i
     [
       "waitUntilFinished(key)",
       () => locks.waitUntilFinished(wrong("k")),
-      'waitUntilFinished: keys, the first argument, must be an array of keys, got "k"',
+      "waitUntilFinished: keys, the first argument, must be an array of keys, got 'k'",
     ],
     ["waitUntilFinished()", () => locks.waitUntilFinished(wrong(undefined)), "must be an array of keys, got undefined"],
     [
@@ -331,7 +339,7 @@ describe("an argument that is missing or misplaced is an error before anything i
       () => describeLock(wrong(undefined)),
       "describeLock: record, the first argument, must be a LockRecord, as get and listLocks give it, got undefined",
     ],
-    ["describeLock(promise)", () => describeLock(wrong(Promise.resolve())), "got an instance of Promise"],
+    ["describeLock(promise)", () => describeLock(wrong(Promise.resolve())), "got [Promise]"],
     [
       "withLock(undefined, options)",
       () => withLock(wrong(undefined), { key }),
@@ -340,7 +348,7 @@ describe("an argument that is missing or misplaced is an error before anything i
     [
       "withLock(options, handler)",
       () => withLock(wrong({ key }), wrong(key)),
-      "withLock: the handler, the first argument, must be a function, got an object",
+      "withLock: the handler, the first argument, must be a function, got [Object]",
     ],
     ["withLock(handler)", () => withLock(key, wrong(undefined)), "withLock: options must be an object, got undefined"],
     [
@@ -357,16 +365,16 @@ describe("an argument that is missing or misplaced is an error before anything i
     [
       "dynamoLockBatch({ key: 'x' })",
       () => dynamoLockBatch(wrong({ key: "x" })),
-      'dynamoLockBatch: key must be a function, got "x"',
+      "dynamoLockBatch: key must be a function, got 'x'",
     ],
   ])("%s", (_name, call, message) => refused(call, message));
 
   it.each<[string, () => unknown, string]>([
     ["get()", () => locks.get(undefined), "key is missing"],
-    ["get of several keys", () => locks.get(wrong(["a", "b"])), "got an array"],
-    ["count of several keys", () => locks.count(wrong(["a", "b"])), "got an array"],
+    ["get of several keys", () => locks.get(wrong(["a", "b"])), "got [Array]"],
+    ["count of several keys", () => locks.count(wrong(["a", "b"])), "got [Array]"],
     ["forceRelease(locks)", () => forceRelease(locks, undefined), "key is missing"],
-    ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got an array"],
+    ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got [Array]"],
   ])("%s", (_name, call, message) => refused(call, message, LockKeyError));
 
   it("lock.extend()", async () => {

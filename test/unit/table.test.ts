@@ -126,13 +126,19 @@ describe("the request that creates the table", () => {
 
 describe("options that are wrong", () => {
   it.each<[Record<string, unknown>, string]>([
-    [{ keyType: "N" }, 'keyType must be "S": keys are stored as strings, so that 42 and "42" are one key, got "N"'],
-    [{ keyAttribute: "status" }, "keyAttribute must not be an attribute of the lock record"],
+    [{ keyType: "N" }, "keyType must be 'S': keys are stored as strings, so that 42 and '42' are one key, got 'N'"],
+    [
+      { keyAttribute: "status" },
+      "keyAttribute must be the name of an attribute that the lock record doesn't have, got 'status'",
+    ],
     [{ ttlAttribute: "lock_id" }, "keyAttribute, ttlAttribute and sortKey must have different names"],
     [{ sortKey: { attribute: "ttl", type: "S" } }, "keyAttribute, ttlAttribute and sortKey must have different names"],
-    [{ sortKey: { attribute: "sk", type: "B" } }, 'sortKey must be { attribute, type } with type "S" or "N"'],
+    [
+      { sortKey: { attribute: "sk", type: "B" } },
+      "sortKey must be { attribute, type } with the name of an attribute that the lock record doesn't have, and 'S' or 'N', got {",
+    ],
     [{ sortKey: { attribute: "sk", type: "S", value: "x" } }, "sortKey must be { attribute, type }"],
-    [{ billingMode: "ON_DEMAND" }, 'billingMode must be one of "PAY_PER_REQUEST", "PROVISIONED", got "ON_DEMAND"'],
+    [{ billingMode: "ON_DEMAND" }, "billingMode must be 'PAY_PER_REQUEST' or 'PROVISIONED', got 'ON_DEMAND'"],
     [{ billingMode: "PROVISIONED" }, "billingMode 'PROVISIONED' needs both readCapacityUnits and writeCapacityUnits"],
     [{ billingMode: "PROVISIONED", readCapacityUnits: 5 }, "needs both readCapacityUnits and writeCapacityUnits"],
     [{ readCapacityUnits: 5 }, "readCapacityUnits goes with billingMode 'PROVISIONED' only"],
@@ -145,12 +151,12 @@ describe("options that are wrong", () => {
       { warmReadUnitsPerSecond: 1.5 },
       "warmReadUnitsPerSecond must be a whole number from 1 to 9007199254740991, got 1.5",
     ],
-    [{ tableClass: "GLACIER" }, 'tableClass must be one of "STANDARD", "STANDARD_INFREQUENT_ACCESS"'],
-    [{ deletionProtection: "on" }, 'deletionProtection must be a boolean, got "on"'],
+    [{ tableClass: "GLACIER" }, "tableClass must be 'STANDARD' or 'STANDARD_INFREQUENT_ACCESS'"],
+    [{ deletionProtection: "on" }, "deletionProtection must be a boolean, got 'on'"],
     [{ streamViewType: "NEW_IMAGE" }, "streamViewType goes with stream: true only"],
     [{ stream: false, streamViewType: "NEW_IMAGE" }, "streamViewType goes with stream: true only"],
-    [{ stream: true, streamViewType: "ALL" }, 'streamViewType must be one of "KEYS_ONLY"'],
-    [{ encryption: "AES256" }, 'encryption must be one of "AWS_OWNED", "KMS", got "AES256"'],
+    [{ stream: true, streamViewType: "ALL" }, "streamViewType must be 'KEYS_ONLY', 'NEW_IMAGE'"],
+    [{ encryption: "AES256" }, "encryption must be 'AWS_OWNED' or 'KMS', got 'AES256'"],
     [{ kmsKeyId: "alias/locks" }, "kmsKeyId goes with encryption 'KMS' only"],
     [{ encryption: "AWS_OWNED", kmsKeyId: "alias/locks" }, "kmsKeyId goes with encryption 'KMS' only"],
     [{ resourcePolicy: "{" }, "resourcePolicy must be a policy document, as an object or as JSON"],
@@ -158,7 +164,7 @@ describe("options that are wrong", () => {
     [{ tags: { a: 1 } }, "tags must be an object of strings"],
     [{ tags: [{ Key: "a", Value: "b" }] }, "tags must be an object of strings"],
     [{ waitMs: -1 }, "waitMs must be a whole number of milliseconds"],
-    [{ globalSecondaryIndexes: [] }, 'unknown option "globalSecondaryIndexes"'],
+    [{ globalSecondaryIndexes: [] }, "unknown option 'globalSecondaryIndexes'"],
   ])("%o: refused before anything is sent", async (options, message) => {
     const { mock, create } = setUp();
     const error = await create(options).catch((e: unknown) => e);
@@ -354,27 +360,27 @@ describe("a table that exists", () => {
     [
       rich,
       { billingMode: "PAY_PER_REQUEST", maxReadRequestUnits: 7 },
-      "billing mode is PROVISIONED, not PAY_PER_REQUEST; maximum of read units is none, not 7",
+      "billingMode is PROVISIONED, not PAY_PER_REQUEST; maxReadRequestUnits is none, not 7",
     ],
     [
       rich,
       { billingMode: "PROVISIONED", readCapacityUnits: 1, writeCapacityUnits: 2 },
-      "read capacity is 5, not 1; write capacity is 6, not 2",
+      "readCapacityUnits is 5, not 1; writeCapacityUnits is 6, not 2",
     ],
     [
       rich,
       { warmReadUnitsPerSecond: 20_000, warmWriteUnitsPerSecond: 20_000 },
-      "warm read throughput is 15000, not 20000; warm write throughput is 5000, not 20000",
+      "warmReadUnitsPerSecond is 15000, not 20000; warmWriteUnitsPerSecond is 5000, not 20000",
     ],
-    [{}, { tableClass: "STANDARD_INFREQUENT_ACCESS" }, "table class is STANDARD, not STANDARD_INFREQUENT_ACCESS"],
+    [{}, { tableClass: "STANDARD_INFREQUENT_ACCESS" }, "tableClass is STANDARD, not STANDARD_INFREQUENT_ACCESS"],
     [
       rich,
       { deletionProtection: false, stream: false },
-      "deletion protection is true, not false; stream is true, not false",
+      "deletionProtection is true, not false; stream is true, not false",
     ],
-    [rich, { stream: true, streamViewType: "OLD_IMAGE" }, "stream view type is KEYS_ONLY, not OLD_IMAGE"],
+    [rich, { stream: true, streamViewType: "OLD_IMAGE" }, "streamViewType is KEYS_ONLY, not OLD_IMAGE"],
     [rich, { encryption: "AWS_OWNED" }, "encryption is KMS, not AWS_OWNED"],
-    [rich, { encryption: "KMS", kmsKeyId: "other" }, `KMS key is ${kmsArn}, not other`],
+    [rich, { encryption: "KMS", kmsKeyId: "other" }, `kmsKeyId is ${kmsArn}, not other`],
   ])("with another shape: says what differs (%#)", async (table, options, message) => {
     const { mock, create } = existing(table, ttlIs("DISABLED"));
     const error = await create(options).catch((e: unknown) => e);
