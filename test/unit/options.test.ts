@@ -371,10 +371,10 @@ describe("an argument that is missing or misplaced is an error before anything i
 
   it.each<[string, () => unknown, string]>([
     ["get()", () => locks.get(undefined), "key is missing"],
-    ["get of several keys", () => locks.get(wrong(["a", "b"])), "got an array"],
-    ["count of several keys", () => locks.count(wrong(["a", "b"])), "got an array"],
+    ["get of several keys", () => locks.get(wrong(["a", "b"])), "got [Array]"],
+    ["count of several keys", () => locks.count(wrong(["a", "b"])), "got [Array]"],
     ["forceRelease(locks)", () => forceRelease(locks, undefined), "key is missing"],
-    ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got an array"],
+    ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got [Array]"],
   ])("%s", (_name, call, message) => refused(call, message, LockKeyError));
 
   it("lock.extend()", async () => {
