@@ -16,7 +16,7 @@ import { type Acquisition, acquire, type Refusal, type Wanted } from "../lock/ac
 import { FinishedCache } from "../lock/finished-cache.ts";
 import { heldHere } from "../lock/holder.ts";
 import type { LockInternals } from "../lock/internals.ts";
-import { layoutOf } from "../lock/layout.ts";
+import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import { type Ending, Lock, type LockHost } from "../lock/lock.ts";
 import { CLIENT_CONTRADICTIONS, DEFAULTS } from "../lock/options.ts";
@@ -89,7 +89,8 @@ export class LockClient {
     const random = options.random ?? Math.random;
     this.#cache = options.cacheSize ? new FinishedCache(options.cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);
-    this.#layout = layoutOf("LockClient", options);
+    this.#layout = layoutOf(options);
+    checkLayout("LockClient", this.#layout, options.clockSkewMs);
     this.#client = options.client ?? createClient(options.clientConfig);
     this.#host = {
       store: store ?? new DynamoStore(this.#client, this.#layout, clock, random),

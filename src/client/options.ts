@@ -6,6 +6,7 @@ import {
   hasShape,
   join,
   MS,
+  MS_OR_ZERO,
   type Rule,
   type Rules,
   SIGNAL,
@@ -144,7 +145,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   REMEMBER_RULES,
   OWNER_RULES,
   {
-    namespace: `${TEXT}, without '#'`,
+    namespace: "a non-empty string of whole characters, without '#'",
     ensureTable: BOOLEAN,
     clock: CLOCK,
     random: FUNCTION,
@@ -154,7 +155,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
 const TAKE_RULES: Rules<TakeOptions> = /* @__PURE__ */ join(LEASE_RULES, LOSS_RULES, OWNER_RULES, {
   force: BOOLEAN,
   data: ANYTHING,
-  safeMs: WAIT_RULES.waitMs,
+  safeMs: MS_OR_ZERO,
   onExpiring: FUNCTION,
 });
 

@@ -76,6 +76,7 @@ export interface MaybeLockContext {
   readonly lock?: Lock;
 }
 
+/** What `onError` may be, or return. */
 export const ON_ERROR = "'release', 'finish' or 'keep'";
 
 export const DYNAMO_LOCK_RULES: Rules<DynamoLockOptions> = /* @__PURE__ */ join(
@@ -85,7 +86,7 @@ export const DYNAMO_LOCK_RULES: Rules<DynamoLockOptions> = /* @__PURE__ */ join(
   PERMITS_RULES,
   {
     onSuccess: "'finish' or 'release'",
-    onError: `${ON_ERROR} or a function`,
+    onError: "'release', 'finish', 'keep' or a function",
     duplicateResponse: ANYTHING,
     storeResponse: BOOLEAN,
     replayedHeader: BOOLEAN,

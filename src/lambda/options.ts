@@ -14,7 +14,6 @@ import {
   type Rule,
   type Rules,
   refuse,
-  TEXT,
 } from "../common/rules.ts";
 import {
   LEASE_CONTRADICTIONS,
@@ -103,7 +102,7 @@ export const INVOCATION_RULES: Rules<InvocationOptions<never>> = /* @__PURE__ */
   REPORT_RULES,
   {
     locks: LOCKS,
-    namespace: `false or ${TEXT}, without '#'`,
+    namespace: "false or a non-empty string of whole characters, without '#'",
     owner: FUNCTION,
     onMissingKey: "'throw' or 'run'",
     timeoutEarlyMs: MS_OF_INVOCATION,

@@ -45,7 +45,7 @@ export interface LossOptions {
 
 export const LEASE_RULES: Rules<LeaseOptions> = {
   leaseMs: MS,
-  heartbeatMs: `${MS} or false`,
+  heartbeatMs: "a whole number of milliseconds from 1 to 3153600000000 or false",
   expiry: "'clock' or 'observed'",
 };
 

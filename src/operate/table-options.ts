@@ -101,7 +101,7 @@ const POLICY: Rule = [
 export const CREATE_LOCK_TABLE_RULES: Rules<CreateLockTableOptions> = /* @__PURE__ */ join(ATTRIBUTE_RULES, {
   tableName: TEXT,
   keyType: ["'S': keys are stored as strings, so that 42 and '42' are one key", (value: unknown) => value === "S"],
-  sortKey: sortKeyRule("type", "'S' or 'N'"),
+  sortKey: /* @__PURE__ */ sortKeyRule("type", "'S' or 'N'"),
   billingMode: "'PAY_PER_REQUEST' or 'PROVISIONED'",
   readCapacityUnits: UNITS,
   writeCapacityUnits: UNITS,

@@ -83,7 +83,7 @@ describe.each<[string, (options: Wrong) => unknown]>([
     ],
     [{ key, owner: "me" }, "owner must be a function, got 'me'"],
     [{ key, onSuccess: "keep" }, "onSuccess must be 'finish' or 'release', got 'keep'"],
-    [{ key, onError: "retry" }, "onError must be 'release', 'finish' or 'keep' or a function, got 'retry'"],
+    [{ key, onError: "retry" }, "onError must be 'release', 'finish', 'keep' or a function, got 'retry'"],
     [{ key, onMissingKey: "skip" }, "onMissingKey must be 'throw' or 'run', got 'skip'"],
     [{ key, storeResponse: "yes" }, "storeResponse must be a boolean, got 'yes'"],
     [{ key, disabled: "true" }, "disabled must be a boolean, got 'true'"],
