@@ -23,7 +23,7 @@ export const WAIT_UNTIL_FINISHED_RULES: Rules<WaitUntilFinishedOptions> = {
   intervalMs: MS,
   signal: SIGNAL,
 };
-const DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_000 } as const;
+export const WAIT_UNTIL_FINISHED_DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_000 } as const;
 
 /**
  * Waits until none of the keys is held: those that are finished, released, over or absent don't
@@ -42,7 +42,11 @@ export const waitUntilFinished = async (
   options: WaitUntilFinishedOptions = {},
 ): Promise<string[]> => {
   checkOptions("waitUntilFinished", options, WAIT_UNTIL_FINISHED_RULES);
-  const { timeoutMs = DEFAULTS.timeoutMs, intervalMs = DEFAULTS.intervalMs, signal } = options;
+  const {
+    timeoutMs = WAIT_UNTIL_FINISHED_DEFAULTS.timeoutMs,
+    intervalMs = WAIT_UNTIL_FINISHED_DEFAULTS.intervalMs,
+    signal,
+  } = options;
   const { clock, clockSkewMs } = internals;
   const isHeld = (record: LockRecord) =>
     holdingsOf(record).some((holding) => isInProgress(holding, clock.now() - clockSkewMs));

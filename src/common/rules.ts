@@ -59,8 +59,8 @@ const isOne = (value: unknown, words: string): boolean => {
   const [, min, max] = / (\d+) to (\d+)/.exec(words) ?? [];
   if (max) return Number.isInteger(value) && (value as number) >= Number(min) && (value as number) <= Number(max);
   const methods = words.split(/ methods? /)[1];
-  if (words === "false" || value === null || Array.isArray(value)) return words === String(value);
-  if (!methods) return words.endsWith(` ${typeof value}`);
+  if (value === null || Array.isArray(value)) return false;
+  if (!methods) return words.endsWith(` ${typeof value}`) || (value === false && words === "false");
   const given = value as Record<string, unknown>;
   return typeof value === "object" && methods.split(", ").every((method) => typeof given[method] === "function");
 };

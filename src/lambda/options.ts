@@ -58,8 +58,9 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
    */
   readonly namespace?: string | false | undefined;
   /**
-   * Who takes the lock, for people who read the table. Not a proof of ownership.
-   * @default `context.awsRequestId`; in a durable execution its ARN
+   * Who takes the lock, for people who read the table. Not a proof of ownership. In a durable execution
+   * it is the ARN of that.
+   * @default `context.awsRequestId`
    */
   readonly owner?: ((input: TInput, context: Context) => string) | undefined;
   /**
@@ -75,8 +76,9 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
   readonly timeoutEarlyMs?: number | undefined;
   /**
    * Run every handler without a lock, for local work: nothing is sent but the items that you commit,
-   * and the lock in the context is a stand-in.
-   * @default `DYNAMO_LOCK_DISABLED` is `1`, `true`, `yes` or `on` at the invocation
+   * and the lock in the context is a stand-in. The environment variable is read at each invocation:
+   * `1`, `true`, `yes` or `on`.
+   * @default `DYNAMO_LOCK_DISABLED`
    */
   readonly disabled?: boolean | undefined;
 }

@@ -66,6 +66,13 @@ describe.each<[string, (options: Wrong) => unknown]>([
     [{ key, onEvent: { type: "lost" } }, "onEvent must be a function, got [Object]"],
     [{ key, owner: Symbol("me") }, "owner must be a function, got Symbol(me)"],
     [{ key, onLost: Object.create(null) }, "onLost must be a function, got [Object: null prototype] {}"],
+    [
+      { key, leaseMs: [Symbol("ms")] },
+      "leaseMs must be a whole number of milliseconds from 1 to 3153600000000, got [Array]",
+    ],
+    [{ key, heartbeatMs: [false] }, "heartbeatMs needs leaseMs"],
+    [{ key, leaseMs: 9, heartbeatMs: ["false"] }, "heartbeatMs must be a whole number"],
+    [{ key, tableName: "\ud83d" }, "tableName must be a non-empty string of whole characters, got '\\ud83d'"],
     [{ key, constructor: 1 }, "unknown option 'constructor'"],
     [{ key, leaseMs: 0 }, "leaseMs must be a whole number of milliseconds from 1 to 3153600000000, got 0"],
     [{ key, leaseMs: 1.5 }, "leaseMs must be a whole number of milliseconds"],
