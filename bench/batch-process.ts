@@ -9,7 +9,7 @@ import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import middy from "@middy/core";
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from "aws-lambda";
 import { clientConfig } from "../scripts/engine.ts";
-import { createClient } from "../src/dynamodb/client.ts";
+import { createClient } from "../src/dynamodb/aws-sdk.ts";
 import { dynamoLockBatch } from "../src/index.ts";
 import { type Meter, metered } from "./meter.ts";
 

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { CreateTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { clientConfig } from "../scripts/engine.ts";
-import { createClient } from "../src/dynamodb/client.ts";
+import { createClient } from "../src/dynamodb/aws-sdk.ts";
 import { type Backoff, createLockTable, LockClient } from "../src/index.ts";
 import { DEFAULTS } from "../src/lock/options.ts";
 import { benchDirectory } from "./fetch.ts";

@@ -12,6 +12,7 @@ export type {
 } from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
+export type { Backoff } from "./common/backoff.ts";
 export type { Clock } from "./common/clock.ts";
 export {
   LockBatchError,
@@ -36,20 +37,14 @@ export type {
   LockMetrics,
   NotStartedReason,
 } from "./common/events.ts";
+export type { Jsonified } from "./common/jsonified.ts";
 export type { LockKey } from "./common/key.ts";
 export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
-export type { Jsonified } from "./common/result.ts";
 export { dynamoLock } from "./invocation/dynamo-lock.ts";
-export type {
-  DuplicateResponse,
-  DynamoLockOptions,
-  LockContext,
-  LockRequest,
-  MaybeLockContext,
-  OnError,
-} from "./invocation/options.ts";
+export type { DynamoLockOptions } from "./invocation/options.ts";
 export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
+export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
 export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
 export {
@@ -67,4 +62,13 @@ export {
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
-export type { Backoff } from "./protocol/wait.ts";
+export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
+export type {
+  DynamoSemaphoreOptions,
+  PermitOptions,
+  PermitsOptions,
+  RunPermitOptions,
+  SemaphoreOnError,
+  TryPermitOptions,
+} from "./semaphore/options.ts";
+export { type Semaphore, semaphore } from "./semaphore/semaphore.ts";

@@ -107,5 +107,5 @@ describe("the tables of the documents", () => {
 it("a new option of dynamoLock is unknown to dynamoLockBatch: each has a list of its own", () => {
   const names = (type: string) => Object.keys(door(type).rules);
   const own = names("DynamoLockOptions").filter((name) => !names("DynamoLockBatchOptions").includes(name));
-  expect(own).toEqual(["permits", "onSuccess", "onError", "duplicateResponse", "storeResponse", "replayedHeader"]);
+  expect(own).toEqual(["duplicateResponse", "onSuccess", "onError", "storeResponse", "replayedHeader"]);
 });

@@ -63,7 +63,7 @@ class Acquiring {
   constructor(request: BatchRequest) {
     this.#request = request;
     this.#heartbeats = createTurns(this.#concurrency);
-    this.#waitUntil = request.locks.internals.clock.monotonic() + (request.options.waitMs ?? 0);
+    this.#waitUntil = request.locks.clock.monotonic() + (request.options.waitMs ?? 0);
     const first = new Map<string, number>();
     for (const [index, { group }] of request.batch.items.entries()) {
       const wanted = this.#wantedOf(index);
@@ -179,7 +179,7 @@ class Acquiring {
 
   get #waitMs(): number {
     const { execution, locks } = this.#request;
-    const leftMs = Math.max(0, this.#waitUntil - locks.internals.clock.monotonic());
+    const leftMs = Math.max(0, this.#waitUntil - locks.clock.monotonic());
     return waitOf(leftMs, this.#reserveMs + WAIT_MARGIN_MS, execution);
   }
 
@@ -193,10 +193,10 @@ class Acquiring {
 
   async #ask(index: number, key: string): Promise<void> {
     if (this.#isOver) return;
-    const { caller, locks } = this.#request;
+    const { locks } = this.#request;
     this.#reasons.delete(index);
     try {
-      const reply = await locks.attempt(caller, [key], this.#acquisitionOf(index));
+      const reply = await locks.attempt([key], this.#acquisitionOf(index));
       if (this.#isOver) {
         if (reply instanceof Lock) await reply[Symbol.asyncDispose]();
         return;
@@ -274,11 +274,14 @@ class Acquiring {
     const { identifier } = batch.items[index] as BatchItem;
     const key = this.#keys[index];
     const about = key === undefined ? batch.source : `${batch.source}, key ${key}`;
-    locks.internals.report({ type: "record-failed", identifier, error }, about);
+    const problem = `Record ${identifier} of a batch (${about}) comes back, without having run`;
+    locks.report({ type: "record-failed", identifier, error }, problem);
   }
 
   #reportNotStarted(records: number, reason: NotStartedReason): void {
-    if (records > 0) this.#request.locks.internals.report({ type: "not-started", records, reason });
+    if (records === 0) return;
+    const problem = `${records} records of a batch come back, not begun: ${NOT_STARTED[reason]}`;
+    this.#request.locks.report({ type: "not-started", records, reason }, problem);
   }
 
   /** Locks that can't be given back in time are left to their leases. */
@@ -302,7 +305,7 @@ class Acquiring {
   #inTime<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<boolean> {
     const { execution, locks } = this.#request;
     const reserveMs = this.#isLate ? RESPONSE_RESERVE_MS : this.#reserveMs + ANSWER_MARGIN_MS;
-    const { clock } = locks.internals;
+    const { clock } = locks;
     return inParallel(items, this.#concurrency, work, { clock, ms: timeUntil(reserveMs, execution) });
   }
 
@@ -318,6 +321,11 @@ class Acquiring {
     return this.#request.options.concurrency ?? BATCH_DEFAULTS.concurrency;
   }
 }
+
+const NOT_STARTED: Readonly<Record<NotStartedReason, string>> = {
+  time: "the invocation has less than reserveMs left",
+  faults: "DynamoDB doesn't answer",
+};
 
 /** Gives what a function of the user's threw, or an error in its place if it can't even be asked for its class. */
 const toReadable = (thrown: unknown): unknown => {

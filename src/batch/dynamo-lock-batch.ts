@@ -1,5 +1,4 @@
 import type { Context } from "aws-lambda";
-import { isStream, refuseStreaming } from "../invocation/guard.ts";
 import {
   answerEarly,
   DEFAULT_TIMEOUT_EARLY_MS,
@@ -11,6 +10,7 @@ import {
   remember,
   take,
 } from "../lambda/middy-request.ts";
+import { isStream, refuseStreaming } from "../lambda/streams.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
 import { isReport, refuseAnswer } from "./outcome.ts";
 import { type BatchRun, createBatchGuard } from "./run.ts";

@@ -205,7 +205,7 @@ export class BatchRun {
         left.delete(lock);
       }
     };
-    const limit = { clock: locks.internals.clock, ms: timeUntil(RESPONSE_RESERVE_MS, execution) };
+    const limit = { clock: locks.clock, ms: timeUntil(RESPONSE_RESERVE_MS, execution) };
     await inParallel(lanes.values(), concurrency, settleLane, limit);
     isOver = true;
     for (const lock of left) if (!isSettled(lock)) lock.abandon("unsettled");
@@ -217,7 +217,7 @@ export class BatchRun {
       const lock = plans[index] === "follow" && outcome === "drop" && locks[places[index]?.leader as number];
       if (!lock) continue;
       const { key, owner, token, fencingToken, elapsedMs } = lock;
-      this.#request.locks.internals.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
+      this.#request.locks.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
     }
   }
 

@@ -1,17 +1,17 @@
 import type { Context } from "aws-lambda";
-import type { LockClient } from "../client/lock-client.ts";
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, toStoredKey } from "../common/key.ts";
 import { notAsync } from "../common/not-async.ts";
 import { checkArgument, MS } from "../common/rules.ts";
 import { type Execution, leaseOf, ownerOf } from "../lambda/execution.ts";
 import { checkLease } from "../lambda/options.ts";
+import type { Locks } from "../lock/locks.ts";
 import type { DynamoLockBatchOptions } from "./options.ts";
 import type { Batch, BatchItem } from "./source.ts";
 
 export interface BatchRequest {
   readonly caller: string;
-  readonly locks: LockClient;
+  readonly locks: Locks;
   readonly disabled: boolean;
   readonly options: DynamoLockBatchOptions;
   readonly records: readonly unknown[];
@@ -38,7 +38,7 @@ export interface Wanted {
 export const storedKeyOf = (request: BatchRequest, index: number): string | undefined => {
   const { options, records, batch, context, execution, locks, disabled } = request;
   const toStored = (key: unknown) =>
-    toStoredKey(key, options.namespace ?? locks.internals.namespace ?? execution.functionName);
+    toStoredKey(key, options.namespace ?? locks.options.namespace ?? execution.functionName);
   // Without locks every record runs, also each of those that share an identifier.
   if (disabled) return toStored(`${(batch.items[index] as BatchItem).identifier}/${index}`);
   const key = options.key(records[index], context);

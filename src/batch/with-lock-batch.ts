@@ -1,7 +1,7 @@
 import type { Context } from "aws-lambda";
 import { checkArgument, FUNCTION } from "../common/rules.ts";
-import { isStream, refuseCallback, refuseStreaming } from "../invocation/guard.ts";
 import { isMiddyTimeout } from "../lambda/middy-request.ts";
+import { isStream, refuseCallback, refuseStreaming } from "../lambda/streams.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
 import type { BatchResponse, BatchResult } from "./outcome.ts";
 import { createBatchGuard } from "./run.ts";

@@ -1,27 +1,15 @@
 import type { Clock } from "../common/clock.ts";
+import { ANYTHING, BOOLEAN, FUNCTION, join, MS, type Rules } from "../common/rules.ts";
 import {
-  ANYTHING,
-  BOOLEAN,
-  FUNCTION,
-  hasShape,
-  join,
-  MS,
-  MS_OR_ZERO,
-  type Rule,
-  type Rules,
-  SIGNAL,
-  TEXT,
-} from "../common/rules.ts";
+  OWNER_RULES,
+  type OwnerOptions,
+  PATIENCE_RULES,
+  type PatienceOptions,
+  TAKE_RULES,
+  type TakeOptions,
+} from "../lock/acquire-options.ts";
 import { ATTRIBUTE_RULES, LAYOUT_RULES, type LayoutOptions } from "../lock/layout.ts";
-import {
-  LEASE_RULES,
-  type LeaseOptions,
-  LOSS_RULES,
-  type LossOptions,
-  WAIT_RULES,
-  type WaitOptions,
-} from "../lock/lease-options.ts";
-import type { Lock } from "../lock/lock.ts";
+import { LEASE_RULES, type LeaseOptions } from "../lock/lease-options.ts";
 import {
   CLOCK,
   REMEMBER_RULES,
@@ -31,16 +19,6 @@ import {
   TABLE_RULES,
   type TableOptions,
 } from "../lock/options.ts";
-import { PERMITS_RULES, type PermitsOptions } from "../lock/permits.ts";
-import type { Backoff } from "../protocol/wait.ts";
-
-interface OwnerOptions {
-  /**
-   * Who takes the locks, for people who read the table. Not a proof of ownership.
-   * @default a random UUID per client
-   */
-  readonly owner?: string | undefined;
-}
 
 /** Options of `LockClient`: where the records are, who takes locks, and what holds for all of them unless a call says otherwise. */
 export interface LockClientOptions
@@ -64,41 +42,8 @@ export interface LockClientOptions
   readonly random?: (() => number) | undefined;
 }
 
-/** What `acquire` and `once` have in common. The lease and the owner are the client's unless they are set here. */
-interface TakeOptions extends LeaseOptions, LossOptions, OwnerOptions {
-  /**
-   * Take the key whatever its state: held, or finished. Then it costs two requests.
-   * @default `false`
-   */
-  readonly force?: boolean | undefined;
-  /**
-   * Any JSON value, stored with the lock for others to read; what JSON would change is an error.
-   * Left out: what the holder before left stays.
-   */
-  readonly data?: unknown;
-  /**
-   * When `onExpiring` is called, in ms before the lease ends.
-   * @default a quarter of the lease
-   */
-  readonly safeMs?: number | undefined;
-  /** Called when `safeMs` are left of the lease and it has not been renewed; never after its end. */
-  readonly onExpiring?: ((lock: Lock) => void) | undefined;
-}
-
-/** How a held key is waited for. Throttling and faults of the network are retried as long, too. */
-interface PatienceOptions extends WaitOptions {
-  /** Gives up waiting; the call then throws its reason. */
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * Bounds of the random delay between two looks at a held key, in ms: it grows from below the first
-   * to below the second.
-   * @default `{ minMs: 25, maxMs: 500 }`
-   */
-  readonly backoff?: Backoff | undefined;
-}
-
 /** Options of `tryAcquire`, which doesn't wait. */
-export interface TryAcquireOptions extends TakeOptions, PermitsOptions {
+export interface TryAcquireOptions extends TakeOptions {
   /**
    * If this client holds the key for the same owner already, count one more hold on that lock: it is
    * free after as many releases.
@@ -134,8 +79,6 @@ export interface OnceOptions extends TakeOptions, PatienceOptions, RememberOptio
   readonly fingerprint?: unknown;
 }
 
-const OWNER_RULES: Rules<OwnerOptions> = { owner: TEXT };
-
 export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   TABLE_RULES,
   ATTRIBUTE_RULES,
@@ -152,24 +95,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   },
 );
 
-const TAKE_RULES: Rules<TakeOptions> = /* @__PURE__ */ join(LEASE_RULES, LOSS_RULES, OWNER_RULES, {
-  force: BOOLEAN,
-  data: ANYTHING,
-  safeMs: MS_OR_ZERO,
-  onExpiring: FUNCTION,
-});
-
-const BACKOFF: Rule = [
-  "{ minMs, maxMs } with whole numbers, 1 <= minMs <= maxMs",
-  (value) => {
-    const shape = hasShape(value, { minMs: MS, maxMs: MS });
-    return shape === true ? (value as Backoff).minMs <= (value as Backoff).maxMs : shape;
-  },
-];
-
-const PATIENCE_RULES: Rules<PatienceOptions> = /* @__PURE__ */ join(WAIT_RULES, { signal: SIGNAL, backoff: BACKOFF });
-
-export const TRY_ACQUIRE_RULES: Rules<TryAcquireOptions> = /* @__PURE__ */ join(TAKE_RULES, PERMITS_RULES, {
+export const TRY_ACQUIRE_RULES: Rules<TryAcquireOptions> = /* @__PURE__ */ join(TAKE_RULES, {
   reentrant: BOOLEAN,
 });
 export const ACQUIRE_RULES: Rules<AcquireOptions> = /* @__PURE__ */ join(TRY_ACQUIRE_RULES, PATIENCE_RULES);

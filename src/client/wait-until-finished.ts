@@ -1,7 +1,8 @@
-import { holdingsOf, type LockRecord } from "../common/record.ts";
+import type { LockRecord } from "../common/record.ts";
 import { checkOptions, MS, MS_OR_ZERO, type Rules, SIGNAL } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
-import type { LockInternals } from "../lock/internals.ts";
+import type { Locks } from "../lock/locks.ts";
+import { liveHoldings } from "../protocol/expiry.ts";
 
 export interface WaitUntilFinishedOptions {
   /**
@@ -37,31 +38,25 @@ export const WAIT_UNTIL_FINISHED_DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_0
  * @throws LockOptionsError, LockTableError, LockError, and the signal's reason.
  */
 export const waitUntilFinished = async (
-  internals: LockInternals,
+  locks: Locks,
   keys: readonly string[],
   options: WaitUntilFinishedOptions = {},
 ): Promise<string[]> => {
   checkOptions("waitUntilFinished", options, WAIT_UNTIL_FINISHED_RULES);
-  const {
-    timeoutMs = WAIT_UNTIL_FINISHED_DEFAULTS.timeoutMs,
-    intervalMs = WAIT_UNTIL_FINISHED_DEFAULTS.intervalMs,
-    signal,
-  } = options;
-  const { clock, clockSkewMs } = internals;
+  const defaults = WAIT_UNTIL_FINISHED_DEFAULTS;
+  const { timeoutMs = defaults.timeoutMs, intervalMs = defaults.intervalMs, signal } = options;
+  const { clock, clockSkewMs } = locks;
   const isHeld = (record: LockRecord) =>
-    holdingsOf(record).some((holding) => isInProgress(holding, clock.now() - clockSkewMs));
+    liveHoldings(record, clock.now() - clockSkewMs).some(({ status }) => status === "IN_PROGRESS");
 
   const deadline = clock.monotonic() + timeoutMs;
   let pending = [...new Set(keys)];
   for (;;) {
     signal?.throwIfAborted();
-    const held = new Set((await readMany(internals, pending, signal)).filter(isHeld).map(({ key }) => key));
+    const held = new Set((await readMany(locks, pending, signal)).filter(isHeld).map(({ key }) => key));
     pending = pending.filter((key) => held.has(key)); // in the caller's order
     const remainingMs = deadline - clock.monotonic();
     if (pending.length === 0 || remainingMs <= 0) return pending;
     await clock.sleep(Math.min(intervalMs, remainingMs), signal);
   }
 };
-
-const isInProgress = ({ status, expiresAt }: Pick<LockRecord, "status" | "expiresAt">, overBy: number) =>
-  status === "IN_PROGRESS" && expiresAt > overBy;

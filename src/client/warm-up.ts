@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { LockTableError } from "../common/errors.ts";
 import { toStoredKey } from "../common/key.ts";
-import type { LockInternals } from "../lock/internals.ts";
+import { removeAsSeen } from "../dynamodb/remove.ts";
+import type { Locks } from "../lock/locks.ts";
+import { acquire } from "../protocol/writes.ts";
 
 /** How long each request took, in ms. The first includes the connection and the credentials. */
 export interface WarmUp {
@@ -26,9 +28,9 @@ const PROBE_LEASE_MS = 1;
  *
  * @throws LockTableError that says which step failed; `cause` is the error of that step.
  */
-export const warmUp = async ({ store, clock, namespace, clockSkewMs }: LockInternals): Promise<WarmUp> => {
+export const warmUp = async ({ table, clock, options, clockSkewMs }: Locks): Promise<WarmUp> => {
   const token = randomUUID();
-  const key = toStoredKey(`warm-up-${token}`, namespace);
+  const key = toStoredKey(`warm-up-${token}`, options.namespace);
   const timed = async <T>(step: string, work: () => Promise<T>): Promise<[T, number]> => {
     const startedAt = clock.monotonic();
     try {
@@ -40,12 +42,12 @@ export const warmUp = async ({ store, clock, namespace, clockSkewMs }: LockInter
   };
 
   const claim = { key, token, owner: "warm-up", leaseMs: PROBE_LEASE_MS, clockSkewMs };
-  const [, writeMs] = await timed("write", () => store.acquire(claim));
+  const [, writeMs] = await timed("write", () => table.write([acquire(claim, clock.now())], { allowsAbsent: true }));
   const [probe, readMs] = await timed("read", async () => {
-    const record = await store.read(key);
+    const record = await table.read(key);
     if (record?.token !== token) throw new Error("the record that was just written is not there");
     return record;
   });
-  const [, deleteMs] = await timed("delete", () => store.remove(probe));
+  const [, deleteMs] = await timed("delete", () => removeAsSeen(table, probe));
   return { writeMs, readMs, deleteMs };
 };

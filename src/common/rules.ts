@@ -45,6 +45,10 @@ export const SIGNAL: Rule = ["an AbortSignal", (value) => value instanceof Abort
 export const join = <T extends readonly object[]>(...groups: T): Joined<T> => Object.assign({}, ...groups);
 type Joined<T> = T extends readonly [infer First, ...infer Others] ? First & Joined<Others> : unknown;
 
+/** The rules of these options, for what has not all of a kind. */
+export const pick = <T, Name extends keyof T>(rules: T, ...names: readonly Name[]): Pick<T, Name> =>
+  Object.fromEntries(names.map((name) => [name, rules[name]])) as Pick<T, Name>;
+
 export const wordsOf = (rule: Rule): string => (typeof rule === "string" ? rule : rule[0]);
 
 /** Whether a value is what the rule says: `true`, or `false`, or what it is instead. */

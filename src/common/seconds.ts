@@ -1,4 +1,4 @@
-import { print } from "./events.ts";
+import { print } from "./print.ts";
 
 /** Times that are hardly ever short in milliseconds: not those that only keep something apart. */
 const IS_DOUBTED = /(?<!Skew|safe|Early)Ms$/;

@@ -1,232 +1,95 @@
-import type { CancellationReason, DynamoDBClient } from "@aws-sdk/client-dynamodb";
-import { LockError, LockTableError, textOf } from "../common/errors.ts";
+/** What an error of AWS, its SDK or the network says of the request that failed. */
+import { LockError, textOf } from "../common/errors.ts";
 import type { Item } from "../protocol/item.ts";
-import type { TableLayout } from "../protocol/requests.ts";
 
-/** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */
-const KEY_SCHEMA = /key element|number of conditions on the keys|required keys was not given|type mismatch for key/i;
+/** Why an item of a transaction was refused. */
+export interface CancellationReason {
+  readonly Code?: string | undefined;
+  readonly Message?: string | undefined;
+  readonly Item?: Item | undefined;
+}
 
-/** By name, as the AWS SDK advises where several copies of its classes may be loaded. */
-export const isNamed = (
-  error: unknown,
-  name: string,
-): error is Error & { readonly Item?: Item; readonly CancellationReasons?: CancellationReason[] } =>
+/** The parts of an error that are used here. What was thrown may lack any of them, or be no error. */
+export interface AwsError extends Error {
+  readonly code?: unknown;
+  readonly $metadata?: { readonly httpStatusCode?: number; readonly attempts?: number };
+  readonly Item?: Item;
+  readonly CancellationReasons?: readonly CancellationReason[];
+}
+
+const read = (error: unknown) => Object(error) as Partial<AwsError>;
+
+/** Recognises by name, as the AWS SDK advises where several copies of its classes may be loaded. */
+export const isNamed = (error: unknown, name: string): error is AwsError =>
   error instanceof Error && error.name === name;
 
-/** The SDK notes in its errors how often it sent the request. */
-const wasRetried = (error: unknown): boolean =>
-  ((Object(error) as { $metadata?: { attempts?: number } }).$metadata?.attempts ?? 1) > 1;
+export const reasonsOf = (error: unknown): readonly CancellationReason[] => read(error).CancellationReasons ?? [];
 
-/** Whether a transaction of somebody else was in the way. */
+/** The error's name and codes, by which it is classified. */
+export const codesOf = (error: unknown): string => {
+  const { name, code } = read(error);
+  return [name, code, ...reasonsOf(error).map(({ Code }) => Code)].join(" ");
+};
+
+const REFUSED = /ConditionalCheckFailed/;
+/** Errors of the SDK's configuration, before anything is sent. */
+const NEVER_SENT = /^CredentialsProvider|Region is missing|credential object|Invalid URL/;
+const CONFLICT = /TransactionConflict|TransactionInProgress/;
+export const PASSING = /Throttling|ThroughputExceeded|RequestLimitExceeded|TransactionConflict/;
+/** Errors of the server, of the SDK, and codes of Node.js: `ECONNRESET`, `ERR_SSL_...`, `UND_ERR_SOCKET`. */
+const FAULT =
+  /\b(TransactionInProgress|InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout|(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)\b)/;
+
+/**
+ * What became of a request that failed. `refused`: DynamoDB did not apply it, and would not again.
+ * `passing`: it did not apply it, and may a moment later. `unknown`: its reply is missing, it may
+ * have applied, and may succeed when it is repeated. `strange`: anything else. It may have applied,
+ * and a repeat is of no use.
+ */
+export type Outcome = "refused" | "passing" | "unknown" | "strange";
+
+/** Expects an error as the SDK throws it. */
+export const outcomeOf = (error: unknown): Outcome => {
+  const codes = codesOf(error);
+  const { httpStatusCode: status = 0 } = read(error).$metadata ?? {};
+  if (REFUSED.test(codes) || NEVER_SENT.test(textOf(error))) return "refused";
+  if (PASSING.test(codes)) return "passing";
+  if (FAULT.test(codes) || status >= 500) return "unknown";
+  return status >= 400 || isNamed(error, "TransactionCanceledException") ? "refused" : "strange";
+};
+
+/** Whether a transaction of somebody else was in the way, or an earlier attempt of this one is. */
 export const isConflict = (error: unknown): boolean => {
-  const { name, CancellationReasons = [] } = Object(error) as {
-    name?: string;
-    CancellationReasons?: CancellationReason[];
-  };
-  if (name === "TransactionConflictException" || name === "TransactionInProgressException") return true;
-  const codes = CancellationReasons.map(({ Code }) => Code);
-  return codes.includes("TransactionConflict") && !codes.includes("ConditionalCheckFailed");
+  const codes = codesOf(error);
+  return CONFLICT.test(codes) && !REFUSED.test(codes);
 };
 
-const THROTTLED = /^(ProvisionedThroughputExceeded|Throttling|RequestLimitExceeded)/;
+/** Whether DynamoDB refused the request for the moment: the same may be applied a moment later. */
+export const isPassing = (error: unknown): boolean => outcomeOf(error) === "passing" || isConflict(error);
 
-/** The AWS error behind one of ours that tells of a failed request. */
-const causeOf = (error: unknown) =>
-  error instanceof LockError && error.code === "LOCK_REQUEST" ? error.cause : undefined;
+/** Whether an error is DynamoDB's own word that it did not apply the request. */
+export const isRefusal = (error: unknown): boolean => ["refused", "passing"].includes(outcomeOf(error));
 
-/** Whether an AWS error leaves open if the request applied: a fault of the network or the server. */
-const isFault = (cause: unknown): boolean => {
-  const { name, code, $metadata } = Object(cause) as {
-    name?: string;
-    code?: string;
-    $metadata?: { httpStatusCode?: number };
-  };
-  if (/^(InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout)/.test(name ?? "")) return true;
-  return ($metadata?.httpStatusCode ?? 0) >= 500 || /^(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)$/.test(code ?? "");
-};
-
-/** Whether it is not known if the request applied: a fault of the network or the server. */
-export const isUnknown = (error: unknown): boolean => isFault(causeOf(error));
-
-/** Whether DynamoDB refused the request for the moment: it was not applied, and may be a moment later. */
-export const isPassing = (cause: unknown): boolean => {
-  const { name, CancellationReasons = [] } = Object(cause) as {
-    name?: string;
-    CancellationReasons?: CancellationReason[];
-  };
-  const refused = CancellationReasons.some(({ Code }) => Code === "ConditionalCheckFailed");
-  const throttled = CancellationReasons.some(({ Code }) => /Throttling|ThroughputExceeded/.test(Code ?? ""));
-  return THROTTLED.test(name ?? "") || (throttled && !refused) || isConflict(cause);
-};
-
-/** Whether the same request may succeed a moment later. */
-export const isTransient = (error: unknown): boolean => isUnknown(error) || isPassing(causeOf(error));
-
-/** Errors of a request that was sent anew after an attempt of which nobody knows whether it applied. */
+/** Errors of requests that were sent again after an attempt of which nobody knows whether it applied. */
 const afterDoubt = new WeakSet<object>();
-
-/** Whether a request that failed so may have applied: the last attempt, or one before it. */
-export const mayHaveApplied = (error: unknown): boolean =>
-  afterDoubt.has(Object(error)) || !isRefusal(error) || wasRetried(error);
 
 export const rememberDoubt = (error: unknown): void => {
   afterDoubt.add(Object(error));
 };
 
-/** Whether the request of one of our errors may have applied: also one that was refused for good after a reply was lost. */
+/** The SDK notes in its errors how often it sent the request. */
+const wasRetried = (error: unknown): boolean => (read(error).$metadata?.attempts ?? 1) > 1;
+
+/** Whether a request that failed with this error may have applied, by the last attempt or an earlier one. */
+export const mayHaveApplied = (error: unknown): boolean =>
+  afterDoubt.has(Object(error)) || !isRefusal(error) || wasRetried(error);
+
+/** Whether the same request may succeed a moment later. Expects one of our errors. */
+export const isTransient = (error: unknown): boolean =>
+  error instanceof LockError &&
+  error.code === "LOCK_REQUEST" &&
+  ["passing", "unknown"].includes(outcomeOf(error.cause));
+
+/** Whether the request may have applied, also if a later attempt was refused for good. Expects one of our errors. */
 export const isInDoubt = (error: unknown): boolean =>
   error instanceof LockError && error.cause !== undefined && mayHaveApplied(error.cause);
-
-/** Whether an error is DynamoDB's own word that it did not apply the request, rather than a reply that is missing. */
-export const isRefusal = (error: unknown): boolean => {
-  const { $metadata } = Object(error) as { $metadata?: { httpStatusCode?: number } };
-  const status = $metadata?.httpStatusCode ?? 0;
-  if (isNamed(error, "TransactionInProgressException")) return false; // an attempt before this one is on its way
-  const isCondition =
-    isNamed(error, "ConditionalCheckFailedException") || isNamed(error, "TransactionCanceledException");
-  return (status >= 400 && status < 500) || isCondition || isPassing(error);
-};
-
-/** One of our errors, which says what to do about it. */
-export const translate = async (
-  client: DynamoDBClient,
-  layout: TableLayout,
-  action: string,
-  error: unknown,
-  reasons: CancellationReason[] = [],
-): Promise<LockError> => {
-  if (error instanceof LockError) return error;
-  const { tableName, keyAttribute, sortKey } = layout;
-  const cause = { cause: error };
-  const schema = `partition key ${keyAttribute} (S)${sortKey ? ` and sort key ${sortKey.attribute}` : " and no sort key"}`;
-  if (isNamed(error, "ResourceNotFoundException") && !KMS.test(error.message)) {
-    const region = await regionOf(client);
-    return new LockTableError(
-      `Table ${tableName} does not exist in ${region}: create it with createLockTable or in your template, ` +
-        `with ${schema}, or set tableName or DYNAMO_LOCK_TABLE to the right name. ` +
-        `If it has just been created, wait until it is ACTIVE. AWS says: ${textOf(error)}`,
-      cause,
-    );
-  }
-  const details = detailsOf(error, reasons);
-  const invalid = isNamed(error, "ValidationException") || reasons.some(({ Code }) => Code === "ValidationError");
-  if (invalid && KEY_SCHEMA.test(details)) {
-    return new LockTableError(
-      `Table ${tableName} has another key schema: expected ${schema}. Set keyAttribute and sortKey as the table has them. ` +
-        `AWS says: ${details}`,
-      cause,
-    );
-  }
-  return failureOf(action, tableName, error, details);
-};
-
-/** The text of an AWS error. What is wrong with a transaction stands in its reasons. */
-const detailsOf = (error: unknown, reasons: readonly CancellationReason[] = []): string =>
-  [textOf(error), ...reasons.flatMap(({ Message }) => Message ?? [])].join("; ");
-
-const regionOf = async (client: DynamoDBClient): Promise<string> => {
-  try {
-    return await client.config.region();
-  } catch {
-    return "the client's region"; // of a stand-in for a client
-  }
-};
-
-/** The error for a request that failed, with what it means for the caller. */
-export const failureOf = (
-  action: string,
-  tableName: string,
-  error: unknown,
-  details: string = detailsOf(error),
-): LockError => {
-  const options = { cause: error };
-  const about = `${action} on table ${tableName}`;
-  const said = `${details.replace(/\.$/, "")}. ${outcomeOf(action, error)}`;
-  if (/^AccessDenied/.test(Object(error).name ?? "") || /is not authorized to perform/.test(details)) {
-    return new LockTableError(
-      `No permission: ${permissionAdvice(action, tableName, details)}. ${about}: ${said}`,
-      options,
-    );
-  }
-  const transient = isFault(error) || isPassing(error);
-  if (KMS.test(details) && !transient) {
-    return new LockTableError(
-      `The KMS key of table ${tableName} can't be used: it must be enabled, and DynamoDB must be allowed to use it. ${about}: ${said}`,
-      options,
-    );
-  }
-  const { code = "" } = Object(error) as { code?: unknown };
-  const advice = ADVICE.find(([symptom]) => symptom.test(`${details} ${code}`))?.[1];
-  const message = `${about} failed: ${said}${advice ? ` ${advice}` : ""}`;
-  return new LockError("LOCK_REQUEST", message, { ...options, statusCode: transient ? 503 : 500 });
-};
-
-const READS = /^(Get|BatchGet|Scan|Query|Describe|List)/;
-
-/** Says what was not done. */
-const outcomeOf = (action: string, error: unknown): string => {
-  if (READS.test(action)) return "Nothing was read.";
-  if (NEVER_SENT.test(textOf(error))) return "Nothing was sent.";
-  return isRefusal(error) && !wasRetried(error)
-    ? "Nothing was written."
-    : "It is not known whether it was applied: a repeat will show.";
-};
-
-const NEVER_SENT = /^CredentialsProviderError|region is missing|credential object|invalid url/i;
-
-/** A KMS key, as AWS names it in messages: by its service, or in an ARN. */
-const KMS = /\bKMS|kms:/;
-
-/**
- * Advice about a refused permission. AWS names the action, the resource and the kind of policy, though not in every message
- * (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html). A table that is encrypted with a key of KMS
- * needs the caller's permission for that, too
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
- */
-const permissionAdvice = (action: string, tableName: string, message: string): string => {
-  const [, named, resource] = /to perform: (\S+)(?: on resource: (\S+))?/.exec(message) ?? [];
-  const isKms = KMS.test(named ?? message);
-  // There is no action of this name: each write of a transaction needs its own.
-  const dynamodb = `dynamodb:${action === "TransactWriteItems" ? "UpdateItem" : action}`;
-  const needed = named ?? (isKms ? "kms:Decrypt" : dynamodb);
-  const on = resource ?? (isKms ? `the KMS key of table ${tableName}` : `table ${tableName}`);
-  const byRole = message.replaceAll("identity-based policy", "identity-based policy of the role");
-  const [, missing] = /because no (.+?) allows/.exec(byRole) ?? [];
-  if (missing) return `allow ${needed} on ${on} in the ${missing}`;
-  const [denied, policy = "a policy"] = /explicit deny(?: in (an? [^:;.]+))?/.exec(byRole) ?? [];
-  if (denied) return `a Deny in ${policy} forbids ${needed} on ${on}, and no Allow elsewhere helps: change that`;
-  if (isKms) return `allow ${needed} on ${on} in the role and in the key's own policy, and see that the key is enabled`;
-  return (
-    `allow ${needed} on ${on} in the role. If that is so already, look at the table's own policy, the VPC endpoint's, ` +
-    "permissions boundaries and the organization's policies"
-  );
-};
-
-/** Advice, by the words in which AWS, its SDK and Node.js tell what is wrong. */
-const ADVICE: readonly (readonly [symptom: RegExp, advice: string])[] = [
-  [/^(ExpiredToken|RequestExpired)|token (in.*)?(is|has) expired/i, "The credentials have expired: get new ones."],
-  [
-    /^(UnrecognizedClient|InvalidClientTokenId|InvalidAccessKey)/,
-    "AWS doesn't know the credentials: check the access key, the session token and the region.",
-  ],
-  [/^(InvalidSignature|SignatureDoesNotMatch|IncompleteSignature)/, "Check the secret key and this machine's clock."],
-  [
-    /^(CredentialsProvider|MissingAuthentication|TokenProvider)|credential/i,
-    "Give the process a role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or set clientConfig.credentials.",
-  ],
-  [/region is missing/i, "Set AWS_REGION, or clientConfig.region."],
-  [
-    /ENOTFOUND|EAI_AGAIN|ECONN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|CERT|EPROTO|Timeout|invalid url/i,
-    "Check the region, the endpoint and the network: in a VPC, DynamoDB is reached by an endpoint of the VPC or a NAT gateway.",
-  ],
-  [/^ResourceInUse/, "The table is being created, changed or deleted: repeat it when the table is ACTIVE."],
-  [
-    /^ItemCollectionSizeLimit/,
-    "The items of this partition key have reached the 10 GB that local secondary indexes allow: give locks a table of their own.",
-  ],
-  [/exceeded the maximum allowed size/, "Store less with the lock: its data, or the result."],
-  [
-    /Throttl|ThroughputExceeded|RequestLimitExceeded/,
-    "Repeat it later. If that goes on, the table needs more capacity.",
-  ],
-];

@@ -1,7 +1,8 @@
-import { CreateTableCommand, type DynamoDBClient, UpdateTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "../common/clock.ts";
-import type { TableLayout } from "../protocol/requests.ts";
-import { failureOf, isNamed } from "./aws-errors.ts";
+import type { TableLayout } from "../protocol/expression.ts";
+import { isNamed } from "./aws-errors.ts";
+import { failureOf } from "./translate.ts";
+import type { Send } from "./transport.ts";
 
 const POLL_MS = 500;
 const MAX_POLLS = 120;
@@ -11,7 +12,7 @@ const MAX_POLLS = 120;
  * bundle; then repeats `request` until the table takes it. Two that do this at once make one table.
  */
 export const withNewTable = async <T>(
-  client: DynamoDBClient,
+  send: Send,
   clock: Clock,
   layout: TableLayout,
   request: () => Promise<T>,
@@ -23,13 +24,13 @@ export const withNewTable = async <T>(
   const all = sortKey
     ? [...keys, { AttributeName: sortKey.attribute, AttributeType: sortType, KeyType: "RANGE" } as const]
     : keys;
-  const creation = new CreateTableCommand({
+  const creation = {
     TableName: tableName,
     KeySchema: all.map(({ AttributeName, KeyType }) => ({ AttributeName, KeyType })),
     AttributeDefinitions: all.map(({ AttributeName, AttributeType }) => ({ AttributeName, AttributeType })),
     BillingMode: "PAY_PER_REQUEST",
-  });
-  await client.send(creation).catch((error: unknown) => {
+  };
+  await send("CreateTable", creation).catch((error: unknown) => {
     if (!isNamed(error, "ResourceInUseException")) throw failureOf("CreateTable", tableName, error);
     // Somebody else is making it.
   });
@@ -38,7 +39,7 @@ export const withNewTable = async <T>(
       const result = await request();
       const TimeToLiveSpecification = { Enabled: true, AttributeName: ttlAttribute };
       // It may be on already, and no lock needs it to be.
-      await client.send(new UpdateTimeToLiveCommand({ TableName: tableName, TimeToLiveSpecification })).catch(() => {});
+      await send("UpdateTimeToLive", { TableName: tableName, TimeToLiveSpecification }).catch(() => {});
       return result;
     } catch (error) {
       if (poll === MAX_POLLS || !isMissing(error)) throw error;

@@ -1,8 +1,12 @@
+import type { Backoff } from "../common/backoff.ts";
+import { delayMs } from "../common/backoff.ts";
+import type { Clock } from "../common/clock.ts";
 import { LockError } from "../common/errors.ts";
 import type { LockRecord } from "../common/record.ts";
-import type { LockInternals } from "../lock/internals.ts";
-import { type Backoff, jitteredDelay } from "../protocol/wait.ts";
+import { keyOf } from "../protocol/expression.ts";
+import type { Item } from "../protocol/item.ts";
 import { isTransient } from "./aws-errors.ts";
+import type { Table } from "./table.ts";
 
 /** Most keys of one BatchGetItem (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html). */
 const MAX_KEYS = 100;
@@ -15,27 +19,34 @@ const BACKOFF: Backoff = { minMs: 50, maxMs: 2_000 };
  * when it is throttled or when they are more than 16 MB, and asks for exponential backoff before the next try.
  */
 export const readMany = async (
-  { store, clock, random }: Pick<LockInternals, "store" | "clock" | "random">,
+  { table, clock, random }: { readonly table: Table; readonly clock: Clock; readonly random: () => number },
   keys: readonly string[],
   signal?: AbortSignal,
 ): Promise<LockRecord[]> => {
+  const { layout } = table;
+  const keyIn = (item: Item) => item[layout.keyAttribute]?.S as string;
   const found: LockRecord[] = [];
   let pending = [...new Set(keys)];
   for (let failures = 0; pending.length > 0; ) {
     const batch = pending.slice(0, MAX_KEYS);
-    const { records, unread } = await store.readBatch(batch, signal).catch((error: unknown) => {
+    const Keys = batch.map((key) => keyOf(layout, key));
+    const input = { RequestItems: { [layout.tableName]: { Keys, ConsistentRead: true } } };
+    const reply = await table.send("BatchGetItem", input, { signal }).catch((error: unknown) => {
       signal?.throwIfAborted();
       if (!isTransient(error) || failures === MAX_RETRIES) throw error;
-      return { records: [], unread: batch };
+      return { UnprocessedKeys: { [layout.tableName]: { Keys } } };
     });
-    found.push(...records);
+    const items = Object.values(reply.Responses ?? {}).flat() as Item[];
+    found.push(...items.map((item) => table.record(item, keyIn(item))));
+    const left = Object.values(reply.UnprocessedKeys ?? {}) as { Keys?: Item[] }[];
+    const unread = left.flatMap(({ Keys = [] }) => Keys.map(keyIn));
     pending = [...unread, ...pending.slice(MAX_KEYS)];
     if (unread.length === 0) continue;
     failures = unread.length < batch.length ? 0 : failures + 1;
     if (failures > MAX_RETRIES) {
       throw new LockError("LOCK_REQUEST", `BatchGetItem read none of ${unread.length} keys, ${failures} times`);
     }
-    await clock.sleep(jitteredDelay(failures, BACKOFF, random), signal);
+    await clock.sleep(delayMs(failures, BACKOFF, random), signal);
   }
   return found;
 };

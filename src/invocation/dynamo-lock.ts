@@ -1,19 +1,10 @@
 import type { Context } from "aws-lambda";
-import { LockLostError } from "../common/errors.ts";
-import {
-  answerEarly,
-  DEFAULT_TIMEOUT_EARLY_MS,
-  type DynamoLockMiddleware,
-  holdsFor,
-  isMiddyTimeout,
-  isPastEarlyTimeout,
-  isThenable,
-  remember,
-  take,
-} from "../lambda/middy-request.ts";
+import { createGuard } from "../lambda/guard.ts";
+import { createMiddleware } from "../lambda/middleware.ts";
+import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
+import { checkInvocation, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
-import { createGuard, isStream, refuseStreaming } from "./guard.ts";
-import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./options.ts";
+import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions } from "./options.ts";
 
 /** Without a type argument the key function's event is `any`, which must not become the handler's. */
 type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
@@ -42,49 +33,6 @@ export function dynamoLock<TEvent = any>(
 export function dynamoLock<TEvent>(
   options: DynamoLockOptions<TEvent>,
 ): DynamoLockMiddleware<TEvent, Context & { lock?: Lock }> {
-  const guard = createGuard("dynamoLock", options);
-  const timeoutEarlyMs = options.timeoutEarlyMs ?? DEFAULT_TIMEOUT_EARLY_MS;
-  const self = Symbol("dynamoLock");
-  type Hook = DynamoLockMiddleware<TEvent, Context & { lock?: Lock }>["before"];
-
-  const dynamoLockMiddlewareBefore: Hook = async (request) => {
-    const begun = await guard.begin(request);
-    if (!begun.run) return answerEarly(request, begun.response);
-    if (begun.lock) remember(request, self, held(begun.lock));
-    request.context = begun.context;
-  };
-
-  const dynamoLockMiddlewareAfter: Hook = async (request) => {
-    // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError runs.
-    if (isThenable(request.response) && holdsFor(request, self)) request.response = await request.response;
-    const { lock } = take<ReturnType<typeof held>>(request, self) ?? {};
-    if (!lock) return;
-    if (isPastEarlyTimeout(request, timeoutEarlyMs)) return abandonRunning(lock);
-    if (isStream(request.response)) throw refuseStreaming(lock);
-    await guard.succeed(lock, request.response, request.context);
-  };
-
-  const dynamoLockMiddlewareOnError: Hook = async (request) => {
-    const { lock } = take<ReturnType<typeof held>>(request, self) ?? {};
-    if (!lock) return;
-    if (isMiddyTimeout(request.error) || isPastEarlyTimeout(request, timeoutEarlyMs)) return abandonRunning(lock);
-    await guard.fail(lock, request.error, request.context);
-  };
-
-  return {
-    before: dynamoLockMiddlewareBefore,
-    after: dynamoLockMiddlewareAfter,
-    onError: dynamoLockMiddlewareOnError,
-  };
+  checkInvocation("dynamoLock", options, DYNAMO_LOCK_RULES, DYNAMO_LOCK_CONTRADICTIONS);
+  return createMiddleware("dynamoLock", createGuard("dynamoLock", options), options.timeoutEarlyMs);
 }
-
-const held = (lock: Lock) => ({
-  lock,
-  async answeredEarly(response: unknown): Promise<unknown> {
-    await lock[Symbol.asyncDispose]();
-    return response;
-  },
-});
-
-/** The handler may go on, but not under this lock. */
-const abandonRunning = (lock: Lock): void => lock.abandon("timeout", new LockLostError(lock.key, "expired"));

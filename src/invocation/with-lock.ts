@@ -1,10 +1,9 @@
 import type { Context } from "aws-lambda";
-import { LockLostError } from "../common/errors.ts";
-import { fromStorable, type Jsonified } from "../common/result.ts";
-import { checkArgument, FUNCTION } from "../common/rules.ts";
-import { isMiddyTimeout } from "../lambda/middy-request.ts";
-import { createGuard, isStream, refuseCallback, refuseStreaming } from "./guard.ts";
-import type { DynamoLockOptions, LockContext, MaybeLockContext } from "./options.ts";
+import type { Jsonified } from "../common/jsonified.ts";
+import { createGuard } from "../lambda/guard.ts";
+import { checkInvocation, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import { checkHandler, wrapHandler } from "../lambda/wrapper.ts";
+import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions } from "./options.ts";
 
 /** Options under which a repeat doesn't get the response. */
 type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "release" };
@@ -46,25 +45,7 @@ export function withLock<TEvent>(
   handler: (event: TEvent, context: Context & LockContext) => unknown,
   options: DynamoLockOptions<TEvent>,
 ): (event: TEvent, context: Context) => Promise<unknown> {
-  checkArgument("withLock", "the handler, the first argument,", handler, FUNCTION);
-  refuseCallback("withLock", handler);
-  const guard = createGuard("withLock", options);
-  return async (event, callers) => {
-    if (isStream(callers)) throw refuseStreaming(); // awslambda.streamifyResponse puts the stream second
-    const begun = await guard.begin({ event, context: callers ?? {} }); // a test may leave it out
-    if (!begun.run) return begun.response;
-    const { lock, context } = begun;
-    let response: unknown;
-    try {
-      response = await handler(event, context as Context & LockContext);
-    } catch (error) {
-      // Of a Middy within: its handler may go on, but not under this lock.
-      if (isMiddyTimeout(error)) lock?.abandon("timeout", new LockLostError(lock.key, "expired"));
-      else if (lock) await guard.fail(lock, error, context);
-      throw error;
-    }
-    if (lock && isStream(response)) throw refuseStreaming(lock);
-    const stored = await guard.succeed(lock, response, context);
-    return stored ? fromStorable(stored) : response;
-  };
+  checkHandler("withLock", handler);
+  checkInvocation("withLock", options, DYNAMO_LOCK_RULES, DYNAMO_LOCK_CONTRADICTIONS);
+  return wrapHandler(handler, createGuard("withLock", options));
 }

@@ -1,4 +1,4 @@
-import { callSafely } from "../common/events.ts";
+import { callSafely } from "../common/print.ts";
 
 /**
  * A middleware that answers early keeps Middy from running any `after`. Powertools' middlewares that ran before it leave a function

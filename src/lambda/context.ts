@@ -1,5 +1,6 @@
 import { types } from "node:util";
 import type { Context } from "aws-lambda";
+import { isPlain } from "../common/json.ts";
 
 /** Longer than any lease: what says so, such as a mock, tells no time. */
 const MAX_MS = 100 * 365 * 24 * 3_600_000;
@@ -26,13 +27,12 @@ export const textOrNone = (value: unknown): string | undefined =>
  */
 export const remainingMsOf = (context: object): number => {
   try {
-    const remaining: unknown = lambdaContextOf(context).getRemainingTimeInMillis?.();
-    return Number.isFinite(remaining) && (remaining as number) < MAX_MS
-      ? (remaining as number)
-      : Number.POSITIVE_INFINITY;
+    const remainingMs = lambdaContextOf(context).getRemainingTimeInMillis?.();
+    if (Number.isFinite(remainingMs) && (remainingMs as number) < MAX_MS) return remainingMs as number;
   } catch {
-    return Number.POSITIVE_INFINITY;
+    // It is not known.
   }
+  return Number.POSITIVE_INFINITY;
 };
 
 /** The names under which a run finds its locks in its context. */
@@ -43,16 +43,18 @@ const tokens = new WeakMap<object, readonly string[]>();
 
 /** The tokens of the locks around a run that is given this context, or a copy of it. */
 export const tokensIn = (context: object): readonly string[] => {
-  const found = ["lock", "locks"].map((name) => Object(readSafely(context, name)));
-  return [context, ...found].flatMap((carrier) => tokens.get(carrier) ?? []);
-};
-
-const readSafely = (context: object, name: string): unknown => {
-  try {
-    return (context as Record<string, unknown>)[name];
-  } catch {
-    return undefined; // a getter that throws
-  }
+  const carriers = [
+    () => context,
+    () => (context as { lock?: object }).lock,
+    () => (context as { locks?: object }).locks,
+  ];
+  return carriers.flatMap((carrier) => {
+    try {
+      return tokens.get(Object(carrier())) ?? [];
+    } catch {
+      return []; // a getter that throws
+    }
+  });
 };
 
 /**
@@ -68,8 +70,8 @@ export const contextOfRun = <T extends object>(
   value: object | undefined,
   ownTokens: readonly string[],
 ): T => {
+  const isWrapped = !isCopied(callers);
   const { [name]: _callers, ...descriptors } = Object.getOwnPropertyDescriptors(callers) as PropertyDescriptorMap;
-  const isWrapped = !isPlain(callers);
   // A proxy can describe a property as it likes only where its target's is configurable.
   if (isWrapped) for (const property of Reflect.ownKeys(descriptors)) setFree(descriptors, property);
   const copy = Object.create(Object.getPrototypeOf(callers), descriptors);
@@ -90,11 +92,8 @@ const setFree = (descriptors: PropertyDescriptorMap, property: PropertyKey): voi
  * Whether a copy does what the object does. A class may have private fields, and state that must not be there twice: the step
  * counter of a durable execution. A mock may answer to names that it doesn't list.
  */
-const isPlain = (value: object): boolean => {
-  const parent: unknown = Object.getPrototypeOf(value);
-  const isObject = parent === null || Object.getPrototypeOf(parent) === null;
-  return isObject && !types.isProxy(value) && durableArnOf(value) === undefined;
-};
+const isCopied = (value: object): boolean =>
+  isPlain(value) && !types.isProxy(value) && durableArnOf(value) === undefined;
 
 /** Reads, writes and calls everything but `name` on the original. The copy is what `console.log` shows. */
 const wrap = <T extends object>(original: T, copy: T, name: Name): T => {
@@ -104,6 +103,11 @@ const wrap = <T extends object>(original: T, copy: T, name: Name): T => {
     new Proxy(target, {
       apply: (_target, self, args) => Reflect.apply(target, self === wrapped ? original : self, args),
     });
+  /** `set` leaves out the receiver, which is the proxy: a setter of the original is called on that. */
+  const onHolder =
+    (trap: "set" | "has" | "deleteProperty" | "defineProperty") =>
+    (_copy: T, property: PropertyKey, value?: PropertyDescriptor) =>
+      Reflect[trap](holderOf(property), property, value as PropertyDescriptor);
   const wrapped: T = new Proxy(copy, {
     get: (_copy, property) => {
       const holder = holderOf(property);
@@ -111,10 +115,10 @@ const wrap = <T extends object>(original: T, copy: T, name: Name): T => {
       const isMethod = typeof value === "function" && !Object.hasOwn(holder, property) && property !== "constructor";
       return isMethod ? method(value) : value;
     },
-    set: (_copy, property, value) => Reflect.set(holderOf(property), property, value),
-    has: (_copy, property) => Reflect.has(holderOf(property), property),
-    deleteProperty: (_copy, property) => Reflect.deleteProperty(holderOf(property), property),
-    defineProperty: (_copy, property, descriptor) => Reflect.defineProperty(holderOf(property), property, descriptor),
+    set: onHolder("set"),
+    has: onHolder("has"),
+    deleteProperty: onHolder("deleteProperty"),
+    defineProperty: onHolder("defineProperty"),
     getOwnPropertyDescriptor: (_copy, property) => {
       const descriptor = Reflect.getOwnPropertyDescriptor(holderOf(property), property);
       return descriptor && { ...descriptor, configurable: true };

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import type { AttemptOptions } from "../client/lock-client.ts";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
 import { fits, show, TEXT } from "../common/rules.ts";
+import type { AttemptOptions } from "../lock/locks.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
 /** What is needed of an invocation's context. */
@@ -36,18 +36,24 @@ export const ownerOf = <TArguments extends unknown[]>(
   throw new LockOptionsError(`owner must return ${TEXT}, got ${show(owner)}`);
 };
 
+/** How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's to say. */
+type LeaseWanted = Pick<AttemptOptions, "leaseMs" | "heartbeatMs">;
+
 /** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
 export const leaseOf = (
-  { leaseMs, heartbeatMs }: { readonly leaseMs: number | undefined; readonly heartbeatMs: number | false | undefined },
+  {
+    leaseMs,
+    heartbeatMs,
+  }: { readonly leaseMs?: number | undefined; readonly heartbeatMs?: number | false | undefined },
   { remainingMs, durableArn }: Execution,
-): Pick<AttemptOptions, "leaseMs" | "leaseOf" | "heartbeatMs"> => {
+): LeaseWanted => {
   const leftMs = remainingMs();
   if (leaseMs !== undefined) {
-    const shorter = leaseMs < leftMs && durableArn === undefined;
-    return { leaseMs, heartbeatMs: heartbeatMs ?? (shorter ? undefined : false) };
+    const isShorter = leaseMs < leftMs && durableArn === undefined;
+    return { leaseMs, heartbeatMs: heartbeatMs ?? (isShorter ? undefined : false) };
   }
   if (leftMs === Number.POSITIVE_INFINITY) return {}; // outside Lambda: the client's lease and heartbeat
-  return { leaseOf: () => Math.max(1, Math.floor(Math.min(leftMs, remainingMs()))), heartbeatMs: false };
+  return { leaseMs: () => Math.max(1, Math.floor(Math.min(leftMs, remainingMs()))), heartbeatMs: false };
 };
 
 /** Until `reserveMs` of the invocation are left, in ms; negative when less is. */

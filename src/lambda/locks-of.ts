@@ -1,26 +1,23 @@
-import { LockClient } from "../client/lock-client.ts";
-import { systemClock } from "../common/clock.ts";
 import { checkArgument } from "../common/rules.ts";
-import { alwaysFree } from "../dynamodb/always-free.ts";
+import { Locks, locksIn } from "../lock/locks.ts";
 import { type InvocationOptions, ofLocks } from "./options.ts";
 
 /** Whose locks an invocation takes. */
 export interface LocksInUse {
-  readonly locks: LockClient;
-  /** Whether the client only pretends. */
+  readonly locks: Locks;
+  /** Whether the locks only pretend. */
   readonly disabled: boolean;
 }
 
-/** Gives a function that is asked for the client at each invocation: `DYNAMO_LOCK_DISABLED` may change between two. */
+/** Gives a function that is asked for the locks at each invocation: `DYNAMO_LOCK_DISABLED` may change between two. */
 export const locksOf = (caller: string, options: InvocationOptions<never>): (() => LocksInUse) => {
   const given = Object.entries(options).filter(([name]) => ofLocks().includes(name));
-  const locks = options.locks ?? new LockClient(Object.fromEntries(given));
-  let standIn: LockClient | undefined;
+  const locks = locksIn(options.locks) ?? new Locks(Object.fromEntries(given));
+  let standIn: Locks | undefined;
   return () => {
     const disabled = options.disabled ?? isDisabled(caller);
     if (!disabled) return { locks, disabled };
-    const { client: sender, store } = locks.internals;
-    standIn ??= new LockClient({ client: sender }, alwaysFree(systemClock, store));
+    standIn ??= locks.standIn;
     return { locks: standIn, disabled };
   };
 };

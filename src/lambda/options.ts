@@ -1,8 +1,9 @@
 /** Options of all that takes keys around a handler: each is declared once, its type and text above, its rule below. */
 import type { Context } from "aws-lambda";
-import { isLockClient, type LockClient } from "../client/lock-client.ts";
 import type { LockKey } from "../common/key.ts";
+import type { LockRecord } from "../common/record.ts";
 import {
+  ANYTHING,
   BOOLEAN,
   type Contradictions,
   checkArgument,
@@ -24,6 +25,8 @@ import {
   WAIT_RULES,
   type WaitOptions,
 } from "../lock/lease-options.ts";
+import type { Lock } from "../lock/lock.ts";
+import { type LockClientLike, locksIn } from "../lock/locks.ts";
 import {
   CLIENT_CONTRADICTIONS,
   REMEMBER_RULES,
@@ -33,7 +36,6 @@ import {
   TABLE_RULES,
   type TableOptions,
 } from "../lock/options.ts";
-import { PERMITS_CONTRADICTIONS, type PermitsOptions } from "../lock/permits.ts";
 
 /** Whose locks are taken, and under which names. `TInput` is the event, or a record of a batch. */
 export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
@@ -49,7 +51,7 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
    * An existing `LockClient`, with its table, client, logger, metrics and listener, in place of one made here.
    * @default a new `LockClient`
    */
-  readonly locks?: LockClient | undefined;
+  readonly locks?: LockClientLike | undefined;
   /**
    * Prefix of the key, so that functions which share a table don't meet; `false`: none. Must not
    * contain '#'. Set it to a name that stays: a function that gets another name forgets every key
@@ -96,14 +98,52 @@ export interface RepeatOptions<TInput> extends RememberOptions {
   readonly fingerprint?: ((input: TInput, context: Context) => unknown) | undefined;
 }
 
-export const LOCKS: Rule = ["a LockClient", isLockClient];
+/** The invocation that is being answered. Middy's request has more. */
+export interface LockRequest<TEvent = unknown> {
+  readonly event: TEvent;
+  readonly context: Context;
+}
+
+/** How a repeat is answered. */
+export interface AnswerOptions<TEvent> {
+  /**
+   * Answers a repeat of a finished or held key: a value, of which each repeat gets a copy, or a function of the record
+   * and the request. A value must be data, without functions and class instances. Without `duplicateResponse` a
+   * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
+   * A held key of a batch (SQS, Kinesis, DynamoDB Streams, Kafka) throws it too, unless the answer has `batchItemFailures`.
+   */
+  readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
+}
+
+/** A function of the record and the request that answers a repeat. */
+export type DuplicateResponse<TEvent = unknown> = (record: LockRecord, request: LockRequest<TEvent>) => unknown;
+
+/** What to do with the key when the handler fails. */
+export type OnError = "release" | "finish" | "keep";
+
+/** What the handler finds in its context. */
+export interface LockContext {
+  readonly lock: Lock;
+}
+
+/** With `onMissingKey: 'run'` there may be no lock. */
+export interface MaybeLockContext {
+  readonly lock?: Lock;
+}
+
+/** What `onError` may be, or return. */
+export const ON_ERROR = "'release', 'finish' or 'keep'";
+
+export const ANSWER_RULES: Rules<AnswerOptions<never>> = { duplicateResponse: ANYTHING };
+
+export const LOCK_CLIENT: Rule = ["a LockClient", (value) => locksIn(value) !== undefined];
 
 export const INVOCATION_RULES: Rules<InvocationOptions<never>> = /* @__PURE__ */ join(
   { key: FUNCTION },
   TABLE_RULES,
   REPORT_RULES,
   {
-    locks: LOCKS,
+    locks: LOCK_CLIENT,
     namespace: "false or a non-empty string of whole characters, without '#'",
     owner: FUNCTION,
     onMissingKey: "'throw' or 'run'",
@@ -155,9 +195,9 @@ export const checkInvocation = <T extends HeldOptions>(
 };
 
 /** Checks a lease that is known, with what `locks` says where the options say nothing. */
-export const checkLease = (caller: string, options: HeldOptions & PermitsOptions, leaseMs: number): void => {
-  const { internals } = options.locks ?? {};
-  const { heartbeatMs = internals?.heartbeatMs, expiry = internals?.expiry } = options;
+export const checkLease = (caller: string, options: HeldOptions, leaseMs: number): void => {
+  const defaults = locksIn(options.locks)?.options;
+  const { heartbeatMs = defaults?.heartbeatMs, expiry = defaults?.expiry } = options;
   const known = { ...options, leaseMs, heartbeatMs, expiry };
-  refuse(caller, known, LEASE_CONTRADICTIONS, PERMITS_CONTRADICTIONS, OBSERVED_CONTRADICTIONS);
+  refuse(caller, known, LEASE_CONTRADICTIONS, OBSERVED_CONTRADICTIONS);
 };

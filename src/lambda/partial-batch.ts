@@ -12,14 +12,8 @@ export interface PartialBatch {
  * `FunctionResponseTypes`). Kafka's do so in provisioned mode
  * (https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html).
  */
-const SOURCES: ReadonlySet<unknown> = new Set([
-  "aws:sqs",
-  "aws:kinesis",
-  "aws:dynamodb",
-  "aws:kafka",
-  "SelfManagedKafka",
-  "aws:SelfManagedKafka",
-]);
+const SOURCE = /^(aws:(sqs|kinesis|dynamodb|kafka)|(aws:)?SelfManagedKafka)$/;
+const isSource = (name: unknown): name is string => typeof name === "string" && SOURCE.test(name);
 
 /**
  * The batch that an event is. EventBridge Pipes sends its records as an array, and takes the same
@@ -29,25 +23,21 @@ const SOURCES: ReadonlySet<unknown> = new Set([
  */
 export const partialBatchOf = (event: unknown): PartialBatch | undefined => {
   const { Records, records, eventSource } = Object(event) as Record<string, unknown>;
-  const byPartition = SOURCES.has(eventSource) && Object.values(Object(records)).flat();
+  const byPartition = isSource(eventSource) && Object.values(Object(records)).flat();
   const all: unknown = byPartition || (Array.isArray(event) ? event : Records);
   if (!Array.isArray(all)) return undefined;
-  const source = [eventSource, ...all.map((record) => Object(record).eventSource)].find((name) => SOURCES.has(name));
-  return all.length === 0 || source === undefined ? undefined : { source: String(source), records: all.length };
+  const source = [eventSource, ...all.map((record) => Object(record).eventSource)].find(isSource);
+  return all.length === 0 || source === undefined ? undefined : { source, records: all.length };
 };
 
-/** One key for a whole batch must not say that all of it is done, when a part of it may not be. */
-export const refuseBatch = (caller: string, { source, records }: PartialBatch, why: string): LockBatchError =>
+/** One lock for a whole batch must not say that all of it is done, when a part of it may not be. */
+export const refuseBatch = (caller: string, { source, records }: PartialBatch): LockBatchError =>
   new LockBatchError(
-    `the event is a batch of ${records} records of ${source}, and ${why}. Nothing was written, and the handler did not run. ` +
-      `${insteadOf(source)}, set BatchSize: 1, or set onSuccess: 'release' without a duplicateResponse, to run one batch at a time`,
+    `the event is a batch of ${records} records of ${source}, and one lock would acknowledge those of them that fail or don't run. ` +
+      "The handler did not run. Use dynamoLockBatch or withLockBatch (for Kafka LockClient.once), with a key for each record, set " +
+      "BatchSize: 1, or run one batch at a time: set onSuccess: 'release' without a duplicateResponse",
     { caller },
   );
-
-const insteadOf = (source: string): string =>
-  source.includes("afka")
-    ? "Use LockClient.once for each record (dynamoLockBatch and withLockBatch know queues and streams, not Kafka)"
-    : "Use dynamoLockBatch or withLockBatch, which take a key for each record";
 
 /**
  * Whether a response says that a part of the batch failed: `batchItemFailures` is there, and is no
@@ -56,12 +46,10 @@ const insteadOf = (source: string): string =>
  */
 export const reportsFailures = (response: unknown): boolean => {
   try {
-    const { batchItemFailures: failures } = Object(response) as { batchItemFailures?: unknown };
-    if (failures === undefined || failures === null) return false;
-    if (typeof failures === "function" || typeof failures === "symbol") return false; // JSON leaves them out
-    return !Array.isArray(failures) || failures.length > 0;
+    const json: string | undefined = JSON.stringify(Object(response).batchItemFailures ?? []);
+    return json !== undefined && json !== "[]";
   } catch {
-    return true; // a getter that throws
+    return true; // a getter throws, or it is no JSON
   }
 };
 

@@ -10,8 +10,8 @@ import {
   TEXT,
   wordsOf,
 } from "../common/rules.ts";
-import { ATTRIBUTES } from "../protocol/record.ts";
-import type { TableLayout } from "../protocol/requests.ts";
+import type { TableLayout } from "../protocol/expression.ts";
+import { FIELDS } from "../protocol/fields.ts";
 import { DEFAULTS, type TableOptions } from "./options.ts";
 
 export interface AttributeOptions {
@@ -40,7 +40,7 @@ export interface LayoutOptions extends AttributeOptions {
 
 const ATTRIBUTE: Rule = [
   "the name of an attribute that the lock record doesn't have",
-  (value) => fits(value, TEXT) && !(Object.values(ATTRIBUTES) as unknown[]).includes(value),
+  (value) => fits(value, TEXT) && Object.values(FIELDS).every(([attribute]) => attribute !== value),
 ];
 
 export const ATTRIBUTE_RULES: Rules<AttributeOptions> = { keyAttribute: ATTRIBUTE, ttlAttribute: ATTRIBUTE };

@@ -1,21 +1,19 @@
-import { inspect, isDeepStrictEqual } from "node:util";
-import type { ConditionCheck, TransactWriteItem } from "@aws-sdk/client-dynamodb";
-import type { Clock } from "../common/clock.ts";
-import { LockError, LockLostError, type LockLostReason, LockOptionsError, LockTableError } from "../common/errors.ts";
-import { type AboutLock, callSafely, type KeptReason, type Reporter } from "../common/events.ts";
+import { inspect } from "node:util";
+import { type LockLostError, LockOptionsError, LockTableError } from "../common/errors.ts";
+import type { KeptReason } from "../common/events.ts";
+import { encodeData } from "../common/json.ts";
 import type { Keys } from "../common/key.ts";
-import type { LockRecord } from "../common/record.ts";
-import { encodeData, type StorableResult } from "../common/result.ts";
+import { callSafely } from "../common/print.ts";
+import { type LockRecord, withoutTokens } from "../common/record.ts";
+import type { StorableResult } from "../common/result.ts";
 import { checkArgument, checkOptions, MS, show } from "../common/rules.ts";
-import { isInDoubt } from "../dynamodb/aws-errors.ts";
-import { type Commit, sendCommit } from "../dynamodb/commit.ts";
-import type { HoldReply, Store } from "../dynamodb/store.ts";
-import { companionKey } from "../protocol/record.ts";
-import type { Hold, Settlement } from "../protocol/requests.ts";
+import { toConditionCheck } from "../dynamodb/holder.ts";
+import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
+import type { Acquisition, Wanted } from "./acquire.ts";
 import { checkedItems } from "./commit-items.ts";
-import { LeaseWatch, type LeaseWatchOptions } from "./heartbeat.ts";
-import { Lease } from "./lease.ts";
-import { MS_OF_SEMAPHORE } from "./permits.ts";
+import { toFinish } from "./ending.ts";
+import type { LeaseTimers } from "./lease.ts";
+import { type LockHost, LockWrites } from "./lock-writes.ts";
 import {
   COMMIT_RULES,
   type CommitOptions,
@@ -24,9 +22,7 @@ import {
   RELEASE_RULES,
   type ReleaseOptions,
 } from "./settle-options.ts";
-import { type Finish, type FinishRequest, finishedRecord, fitsInRecord, type Held, toFinish } from "./settlement.ts";
 import { type Unawaited, UnderWay } from "./under-way.ts";
-import { WriteQueue } from "./write-queue.ts";
 
 /**
  * `held`: ours. `expired`: the lease is over, and nobody is known to have taken the key. `lost`: a write found another
@@ -34,39 +30,19 @@ import { WriteQueue } from "./write-queue.ts";
  */
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
-/** @internal What a client knows of an acquisition that succeeded. */
-export interface Holding extends LeaseWatchOptions, Held {
-  readonly slot: number | undefined;
-  readonly leaseMs: number;
-  readonly expiresAt: number;
-  /** Monotonic time from before the write was sent. */
-  readonly startedAt: number;
-  readonly previous: LockRecord | undefined;
-  readonly data: unknown;
-  /** The holder before left data which this version can't read. */
-  readonly dataIsUnreadable: boolean;
-  readonly onExpiring: ((lock: Lock) => void) | undefined;
-  readonly onLost: ((lock: Lock, error: LockLostError) => void) | undefined;
+/** @internal How its holder watches a lock, and ends it. */
+export interface HandleOptions extends LeaseTimers {
+  /** How long the key is remembered when it is finished, unless that says otherwise, in ms. */
+  readonly rememberMs: number;
+  /** JSON of the application's data, so that nobody who changes what he was given changes it. */
+  readonly data: string | undefined;
+  readonly onExpiring?: ((lock: Lock) => void) | undefined;
+  readonly onLost?: ((lock: Lock, error: LockLostError) => void) | undefined;
 }
 
 /** @internal What a handle needs of its client. */
-export interface LockHost {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly report: Reporter;
-  readonly random: () => number;
+export interface HandleHost extends Omit<LockHost, "settled"> {
   settled(lock: Lock): void;
-  readonly finished: ((ending: Ending) => void) | undefined;
-}
-
-/** @internal How a key is finished. */
-export interface Ending {
-  /** As written. */
-  readonly settlement: Finish;
-  /** The record that this leaves, without the response; `expiresAt` is not later than the stored one. */
-  readonly record: () => LockRecord;
-  /** The response, wherever it is stored. */
-  readonly result: StorableResult | undefined;
 }
 
 /**
@@ -93,50 +69,34 @@ export class Lock implements AsyncDisposable {
    * Not known of several keys, nor if the reply to the acquisition was lost on the network. Its token can be read, but is not shown.
    */
   readonly previous: LockRecord | undefined;
-  readonly #host: LockHost;
-  readonly #hold: Hold;
-  readonly #holding: Holding;
-  readonly #abort = new AbortController();
-  readonly #watch: LeaseWatch;
-  readonly #lease: Lease;
-  readonly #writes = new WriteQueue(this.#abort.signal);
+  readonly #host: HandleHost;
+  readonly #wanted: Wanted;
+  readonly #options: HandleOptions;
+  readonly #writes: LockWrites;
   readonly #underWay = new UnderWay();
-  #settled: "finished" | "released" | "lost" | undefined;
-  #lostReason: LockLostReason = "released";
+  readonly #data: unknown;
+  readonly #isDataUnreadable: boolean;
   #holds = 1;
-  /** How many were asked to finish, commit or release: nobody may re-enter. */
-  #settling = 0;
-  /** The first write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
-  #unknown: { readonly operation: Operation; readonly held: boolean } | undefined;
-  /** Whether the loss has been reported. */
-  #told = false;
-  /** The commit that may have applied: it, and no other, may be sent again. */
-  #commit: Commit<Ending> | undefined;
-  /** How many responses were put beside the record. */
-  #companions = 0;
 
   /** @internal */
-  constructor(holding: Holding, host: LockHost) {
-    this.keys = holding.keys;
-    this.owner = holding.owner;
-    this.fencingToken = holding.fencingToken;
-    this.acquiredAt = holding.acquiredAt;
-    this.previous = holding.previous;
+  constructor(host: HandleHost, wanted: Wanted, acquisition: Acquisition, options: HandleOptions) {
+    const { before, left } = acquisition;
+    const { data, onExpiring, onLost } = options;
+    this.keys = wanted.keys;
+    this.owner = wanted.owner;
+    this.fencingToken = acquisition.fencingToken;
+    this.acquiredAt = acquisition.acquiredAt;
+    this.previous = before?.status === "IN_PROGRESS" ? withoutTokens(before) : undefined;
     this.#host = host;
-    this.#hold = { token: holding.token, slot: holding.slot };
-    this.#holding = holding;
-    const { leaseMs, expiresAt, startedAt, onExpiring } = holding;
-    this.#lease = new Lease(host.clock, { leaseMs, since: startedAt, expiresAt });
-    this.#watch = new LeaseWatch(
-      {
-        clock: host.clock,
-        remainingMs: () => this.remainingMs,
-        renew: () => this.#renew(),
-        expire: (reason) => this.#lose(reason),
-        expiring: onExpiring && (() => callSafely("onExpiring", () => onExpiring(this))),
-      },
-      holding,
-    );
+    this.#wanted = wanted;
+    this.#options = options;
+    this.#data = data === undefined ? undefined : JSON.parse(data);
+    this.#isDataUnreadable = data === undefined && left?.unreadable?.includes("data") === true;
+    this.#writes = new LockWrites({ ...host, settled: () => host.settled(this) }, wanted, acquisition, {
+      ...options,
+      onExpiring: onExpiring && (() => callSafely("onExpiring", () => onExpiring(this))),
+      onLost: (error) => callSafely("onLost", () => onLost?.(this, error)),
+    });
   }
 
   /** The key with its namespace, as stored; of several keys, the first. */
@@ -150,7 +110,7 @@ export class Lock implements AsyncDisposable {
    * @throws LockTableError if that can't be read: it is not JSON, or a newer version wrote it.
    */
   get data(): unknown {
-    if (!this.#holding.dataIsUnreadable) return this.#holding.data;
+    if (!this.#isDataUnreadable) return this.#data;
     throw new LockTableError(
       `The data that the holder before left with key ${JSON.stringify(this.key)} can't be read: it is not JSON, or a newer version of this package wrote it. ` +
         "It is kept until data is given to acquire, finish or release",
@@ -162,36 +122,31 @@ export class Lock implements AsyncDisposable {
    * the lock is printed.
    */
   get token(): string {
-    return this.#hold.token;
+    return this.#wanted.token;
   }
 
   /** End of the lease, epoch ms. */
   get expiresAt(): number {
-    return this.#lease.expiresAt;
+    return this.#writes.lease.expiresAt;
   }
 
   /** Until the lease ends, in ms, never negative; by the wall or the monotonic clock, whichever is first: a freeze may stop either. */
   get remainingMs(): number {
-    return this.#lease.remainingMs;
+    return this.#writes.lease.remainingMs;
   }
 
   /** Since the acquisition began, in ms. */
   get elapsedMs(): number {
-    return Math.round(this.#host.clock.monotonic() - this.#holding.startedAt);
+    return this.#writes.elapsedMs;
   }
 
   get status(): LockHandleStatus {
-    if (this.#settled) return this.#settled;
-    return this.#isOver ? "expired" : "held";
-  }
-
-  get #isOver(): boolean {
-    return this.#abort.signal.aborted || this.remainingMs === 0;
+    return this.#writes.status;
   }
 
   /** Aborted when the lock is lost or its lease over: `signal.reason` is then a `LockLostError`. */
   get signal(): AbortSignal {
-    return this.#abort.signal;
+    return this.#writes.signal;
   }
 
   /**
@@ -209,8 +164,8 @@ export class Lock implements AsyncDisposable {
    */
   extend(ms: number): Promise<void> {
     return this.#call(async () => {
-      checkArgument("extend", "ms", ms, this.#hold.slot === undefined ? MS : MS_OF_SEMAPHORE);
-      await this.#renew(ms);
+      checkArgument("extend", "ms", ms, this.#wanted.semaphore?.leaseRule ?? MS);
+      await this.#writes.renew(ms);
     });
   }
 
@@ -224,36 +179,21 @@ export class Lock implements AsyncDisposable {
   finish(options: FinishOptions = {}): Promise<void> {
     return this.#call(async () => {
       checkOptions("finish", options, FINISH_RULES);
-      if (this.#hold.slot !== undefined) throw new LockOptionsError("finish: a semaphore can only be released");
-      await this.#finish(toFinish(options, this.#holding.rememberMs));
+      this.#refuseSemaphore("finish", "can only be released");
+      await this.#writes.finish(toFinish(options, this.#options.rememberMs));
     });
   }
 
   /**
-   * @internal Finishes with a response, and gives what a repeat gets; nothing if it can't be stored.
+   * @internal Finishes with a response, and gives what a repeat gets; `undefined` if it can't be stored.
    * Doesn't throw: the work succeeded, and the lock has reported what failed.
    */
-  async finishWith(response: unknown): Promise<StorableResult | undefined> {
-    const request = toFinish({ result: response }, this.#holding.rememberMs);
-    const { result } = request.finish;
-    return this.#finish(request).then(
-      (ending) => (ending ? ending.result : result),
-      () => result, // it may have been written
+  async finishWith(result: unknown): Promise<StorableResult | undefined> {
+    const finish = toFinish({ result }, this.#options.rememberMs);
+    return this.#writes.finish(finish).then(
+      (prepared) => (prepared ?? finish).response,
+      () => finish.response, // it may have been written
     );
-  }
-
-  /** Gives nothing if the key was finished before. */
-  async #finish(request: FinishRequest): Promise<Ending | undefined> {
-    let ending: Ending | undefined;
-    await this.#untilSettled(() =>
-      this.#writes.run(async () => {
-        if (this.#settled === "finished") return;
-        ending = await this.#prepare(request);
-        this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
-        await this.#settle("finish", ending.settlement, ending);
-      }),
-    );
-    return ending;
   }
 
   /**
@@ -281,42 +221,18 @@ export class Lock implements AsyncDisposable {
    * execution: nothing was sent.
    */
   commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
-    return this.#call(() => this.#commitItems(items, options), { isVital: true });
-  }
-
-  async #commitItems(items: readonly TransactWriteItem[], options: CommitOptions): Promise<void> {
-    checkOptions("commit", options, COMMIT_RULES);
-    if (this.#hold.slot !== undefined) {
-      throw new LockOptionsError(
-        "commit: a semaphore is never finished: put condition() into a transaction of your own",
-      );
-    }
-    if (this.#holding.execution !== undefined) {
-      throw new LockOptionsError(
-        "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
-      );
-    }
-    const request = toFinish(options, this.#holding.rememberMs);
-    const { clock, random, store } = this.#host;
-    const conditions = this.keys.map((key) => store.condition(key, this.#hold));
-    const own = checkedItems(items, conditions);
-    const held = this.status === "held";
-    const deadline = clock.monotonic() + this.remainingMs - Math.min(MAX_RESERVE_MS, this.#lease.leaseMs / 4);
-    let commit: Commit<Ending> | undefined;
-    // One write at a time, so that the lease is renewed between two attempts.
-    const attempt = () =>
-      this.#writes.run(async () => {
-        commit ??= await this.#begin(own, request);
-        await this.#attempt(commit);
-      });
-    await this.#untilSettled(async () => {
-      try {
-        await sendCommit({ clock, random }, attempt, () => deadline - clock.monotonic());
-      } catch (error) {
-        if (commit?.inDoubt && !this.#settled) this.#fail("commit", error, held);
-        throw error;
+    return this.#call(async () => {
+      checkOptions("commit", options, COMMIT_RULES);
+      this.#refuseSemaphore("commit", "is never finished: put condition() into a transaction of your own");
+      if (this.#wanted.execution !== undefined) {
+        throw new LockOptionsError(
+          "commit: a durable execution would end there when it is next resumed, with the steps after it left out: commit in a function of its own",
+        );
       }
-    });
+      const finish = toFinish(options, this.#options.rememberMs);
+      const conditions = this.keys.map((key) => this.condition(key));
+      await this.#writes.commit(checkedItems(items, conditions), finish);
+    }, true);
   }
 
   /**
@@ -330,7 +246,7 @@ export class Lock implements AsyncDisposable {
     if (key === undefined ? this.keys.length > 1 : !this.keys.includes(key)) {
       throw new LockOptionsError(`condition: key must be one of ${JSON.stringify(this.keys)}, got ${show(key)}`);
     }
-    return this.#host.store.condition(key ?? this.key, this.#hold);
+    return toConditionCheck(this.#host.table, key ?? this.key, this.#writes.proof);
   }
 
   /** `condition` in the shape of `@aws-sdk/lib-dynamodb`, for its `TransactWriteCommand`. */
@@ -354,12 +270,7 @@ export class Lock implements AsyncDisposable {
         this.#holds--;
         return;
       }
-      await this.#untilSettled(() =>
-        this.#writes.run(async () => {
-          if (this.#settled === "finished" || this.#settled === "released") return;
-          await this.#settle("release", { status: "RELEASED", data });
-        }),
-      );
+      await this.#writes.release(data);
     });
   }
 
@@ -369,7 +280,7 @@ export class Lock implements AsyncDisposable {
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const { failure } = await this.unawaited();
-    await this.release().catch(() => {}); // #settle has reported it
+    await this.release().catch(() => {}); // it has been reported
     if (failure) throw failure.error;
   }
 
@@ -400,7 +311,7 @@ export class Lock implements AsyncDisposable {
 
   /** @internal One more hold for the same owner; false if the lock is not held any more, or about to end. */
   reenter(): boolean {
-    if (this.#settling > 0 || this.#hold.slot !== undefined || this.status !== "held") return false;
+    if (this.#writes.isSettling || this.#wanted.semaphore || this.status !== "held") return false;
     this.#holds++;
     return true;
   }
@@ -412,185 +323,18 @@ export class Lock implements AsyncDisposable {
 
   /** @internal Leaves the key to its lease, because its work may still be running: `reason` aborts the signal. */
   abandon(kept: KeptReason, reason?: Error): void {
-    this.#watch.stop();
-    this.#host.settled(this);
-    if (this.#settled !== "finished" && this.#settled !== "released")
-      this.#host.report({ type: "kept", reason: kept, ...this.#about() });
-    if (reason) this.#abort.abort(reason);
+    this.#writes.abandon(kept, reason);
   }
 
-  #call(work: () => Promise<void>, { isVital = false } = {}): Promise<void> {
+  /** `isVital`: must not fail unheard. */
+  #call(work: () => Promise<void>, isVital = false): Promise<void> {
     return this.#underWay.add(isVital, work());
   }
 
-  async #untilSettled(work: () => Promise<void>): Promise<void> {
-    this.#settling++;
-    try {
-      await work();
-    } finally {
-      this.#settling--;
-    }
-  }
-
-  #renew(ms?: number): Promise<void> {
-    const renew = async () => {
-      if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
-      if (this.#isOver) throw this.#lose("expired");
-      if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
-      const renewal = this.#lease.renewal(ms);
-      const { store, report } = this.#host;
-      const reply = await store.renew(this.keys, this.#hold, renewal).catch((error: unknown) => {
-        this.#reportFailed("renew", error);
-        throw error;
-      });
-      if (!reply.done) throw this.#lose(reply.reason, reply.key);
-      // The reply came after the end of the lease that it was to prolong.
-      if (this.#isOver) throw this.#lose("expired");
-      this.#lease.take(renewal);
-      this.#watch.renewed();
-      report({ type: "renewed", expiresAt: this.expiresAt, ...this.#about() });
-    };
-    return this.#writes.run(renew, { isRenewal: true });
-  }
-
-  #checkOpen(): void {
-    if (this.#settled) throw new LockLostError(this.key, this.#lostReason);
-  }
-
-  async #settle(operation: Exclude<Operation, "commit">, settlement: Settlement, ending?: Ending): Promise<void> {
-    this.#checkOpen();
-    const held = this.#unknown?.held ?? this.status === "held";
-    this.#watch.stop();
-    const reply = await this.#host.store.settle(this.keys, this.#hold, settlement).catch((error: unknown) => {
-      this.#fail(operation, error, held);
-      throw error;
-    });
-    this.#conclude(operation, reply, held, ending);
-  }
-
-  /** The commit to send: a new one, or again the one that is in doubt. */
-  async #begin(items: readonly TransactWriteItem[], request: FinishRequest): Promise<Commit<Ending>> {
-    const again = this.#commit && isDeepStrictEqual(this.#commit.items, items) ? this.#commit : undefined;
-    if (!again) return { items, ending: await this.#prepare(request), inDoubt: false };
-    again.input = undefined; // the time that the key is remembered begins anew
-    return again;
-  }
-
-  /** In its turn: whatever was written since the attempt before has to be looked at. */
-  async #attempt(commit: Commit<Ending>): Promise<void> {
-    if (this.#settled === "finished" && this.#commit === commit) return; // a release has found that it had applied
-    if (this.#commit !== commit && (this.#unknown || this.#commit?.inDoubt)) throw inDoubt("commit");
-    if (commit.inDoubt && this.#settled && this.#settled !== "released") throw inDoubt("commit");
-    this.#checkOpen();
-    const held = this.#unknown?.held ?? this.status === "held";
-    this.#commit = commit;
-    try {
-      const reply = await this.#host.store.commit(commit, this.keys, this.#hold);
-      this.#conclude("commit", reply, held, commit.ending);
-    } finally {
-      if (!commit.inDoubt && !this.#settled) this.#commit = undefined; // certain: nothing was written
-    }
-  }
-
-  /** From here on nobody may count on the lock, and nothing renews it: it was to be settled, and that may have applied. */
-  #fail(operation: Operation, error: unknown, held: boolean): void {
-    this.#reportFailed(operation, error);
-    this.#watch.stop();
-    if (operation === "commit" || isInDoubt(error)) this.#unknown ??= { operation, held };
-    this.#abort.abort(new LockLostError(this.key, "unreachable"));
-  }
-
-  #conclude(operation: Operation, reply: HoldReply, held: boolean, ending: Ending | undefined): void {
-    this.#watch.stop();
-    this.#host.settled(this);
-    const finishing = operation !== "release";
-    // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
-    const releasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
-    const freedBefore = !reply.done && !finishing && held && releasing;
-    if (!reply.done && !freedBefore) {
-      const lost = this.#lose(reply.reason, reply.key);
-      throw reply.inDoubt ? inDoubt("commit", lost) : lost;
-    }
-    this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
-    // An earlier release applied though its reply was lost: too late to finish.
-    if (finishing && this.#settled === "released") throw new LockLostError(this.key, "released");
-    this.#host.report(
-      this.#settled === "released"
-        ? { type: "released", ...this.#about() }
-        : { type: "finished", responseStored: ending?.settlement.result !== undefined, ...this.#about() },
-    );
-    // What is recognised may be what an earlier attempt wrote, with another response.
-    if (ending && reply.done && !reply.recognised) this.#host.finished?.(ending);
-  }
-
-  /** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
-  async #prepare({ finish, notStored }: FinishRequest): Promise<Ending> {
-    this.#checkOpen();
-    const { clock, store } = this.#host;
-    const { result, ...rest } = finish;
-    const record = () => finishedRecord(this.#holding, finish, this.#lease.leaseMs, begunAt);
-    const begunAt = clock.now(); // not later than the write, so that a copy doesn't outlive the record
-    if (notStored !== undefined) this.#reportNotStored(notStored);
-    const json = result?.json;
-    if (!result || json === undefined || fitsInRecord(json, this.#holding, finish)) {
-      return { settlement: finish, record, result };
-    }
-    const companion = ++this.#companions;
-    try {
-      await store.storeResult(companionKey(this.key, this.token, companion), json, finish);
-      return { settlement: { ...rest, result: { companion } }, record, result };
-    } catch (error) {
-      if (error instanceof LockError) this.#reportFailed("store result", error);
-      this.#reportNotStored(error instanceof RangeError ? error.message : "it could not be written beside the record");
-      return { settlement: rest, record, result: undefined };
-    }
-  }
-
-  /**
-   * By time, or with proof: the key that a write found in other hands. What is lost by time may still be finished, if
-   * nobody took the key meanwhile; what is proven lost may not.
-   */
-  #lose(reason: LockLostReason, provenKey?: string): LockLostError {
-    const error = new LockLostError(provenKey ?? this.key, reason);
-    const known = this.#told || (this.#abort.signal.aborted && provenKey === undefined);
-    this.#watch.stop();
-    if (provenKey !== undefined) {
-      this.#settled = "lost";
-      this.#lostReason = reason;
-      this.#host.settled(this);
-    }
-    if (known && provenKey === undefined) return error;
-    this.#host.report({ type: "lost", reason, ...this.#about() });
-    this.#abort.abort(error);
-    this.#told = true;
-    if (!known) callSafely("onLost", () => this.#holding.onLost?.(this, error));
-    return error;
-  }
-
-  #reportFailed(operation: string, error: unknown): void {
-    this.#host.report({ type: "failed", operation, error, ...this.#about() });
-  }
-
-  #reportNotStored(reason: string): void {
-    this.#host.report({ type: "response-not-stored", reason, ...this.#about() });
-  }
-
-  #about(): AboutLock {
-    const { key, owner, token, fencingToken, elapsedMs } = this;
-    return { key, owner, token, fencingToken, elapsedMs };
+  #refuseSemaphore(operation: string, why: string): void {
+    if (this.#wanted.semaphore) throw new LockOptionsError(`${operation}: a semaphore ${why}`);
   }
 }
-
-/** What settles a key. */
-type Operation = "finish" | "commit" | "release";
-
-/** What conflicts of a commit leave of the lease, for a release and the caller's answer. */
-const MAX_RESERVE_MS = 500;
-
-const inDoubt = (what: string, cause?: unknown) =>
-  new LockError("LOCK_REQUEST", `${what}: it is not known whether an earlier finish, release or commit applied`, {
-    cause,
-  });
 
 const toPlain = (item: ConditionCheck["Key"] = {}): Record<string, string | number> =>
   Object.fromEntries(Object.entries(item).map(([name, { S, N }]) => [name, S ?? Number(N)]));

@@ -1,22 +1,20 @@
 import { LockHeldError } from "../common/errors.ts";
 import type { LockRecord } from "../common/record.ts";
-import type { Refusal, Wanted } from "./acquire.ts";
-import { holderOf, isAround } from "./holder.ts";
+import type { Wanted } from "./acquire.ts";
+import { holderOf, isAround } from "./held-here.ts";
 
-/** @internal What stands in the way of an acquisition. */
+/** What stands in the way of an acquisition. */
 export class Refused {
   readonly records: readonly LockRecord[];
-  /** How many different keys were asked for. */
-  readonly #keys: number;
-  readonly #keyList: string | undefined;
-  /** The tokens of the locks around the run that asked. */
-  readonly #around: readonly string[];
+  readonly #wanted: Pick<Wanted, "keys" | "keyList" | "around">;
 
-  constructor({ records }: Refusal, { keys, keyList, around = [] }: Pick<Wanted, "keys" | "keyList" | "around">) {
+  constructor(records: readonly LockRecord[], wanted: Pick<Wanted, "keys" | "keyList" | "around">) {
     this.records = records;
-    this.#keys = keys.length;
-    this.#keyList = keyList;
-    this.#around = around;
+    this.#wanted = wanted;
+  }
+
+  get #around(): readonly string[] {
+    return this.#wanted.around ?? [];
   }
 
   /** The record that says most: of a run around this one, of another that is at it, or else of one that has finished. */
@@ -34,25 +32,21 @@ export class Refused {
     return new LockHeldError(this.record, holderOf(this.record, this.#around));
   }
 
-  /**
-   * Whether the run that has finished all the keys had them in another order, or with other
-   * repeats.
-   */
+  /** Whether the run that has finished all the keys had them in another order, or with other repeats. */
   get isOfAnotherList(): boolean {
     const { finished } = this;
+    const { keys, keyList } = this.#wanted;
     // A run of an older version left no hash. One key without a hash was asked for alone.
-    if (!finished || (finished.keyList === undefined && this.#keys > 1)) return false;
-    return finished.keyList !== this.#keyList;
+    if (!finished || (finished.keyList === undefined && keys.length > 1)) return false;
+    return finished.keyList !== keyList;
   }
 
-  /**
-   * The record of the run that has finished all the keys, if it was one: only that run did what
-   * this one would do.
-   */
+  /** The record of the run that has finished all the keys, if it was one: only that run did what this one would do. */
   get finished(): LockRecord | undefined {
     const [first] = this.records;
-    const one = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
-    if (!one || this.records.length < this.#keys || (first?.keyCount ?? 1) !== this.#keys) return undefined;
+    const { length } = this.#wanted.keys;
+    const isOne = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
+    if (!isOne || this.records.length < length || (first?.keyCount ?? 1) !== length) return undefined;
     const hasResponse = ({ result, resultKey, unreadable }: LockRecord) =>
       result !== undefined || resultKey !== undefined || unreadable?.includes("result");
     return this.records.find(hasResponse) ?? first;

@@ -24,8 +24,8 @@ class Call extends Promise<void> {
 const hanging = () =>
   new LockError(
     "LOCK_REQUEST",
-    "A commit that was not awaited has no answer while the invocation ends: it is not known whether it applied, and the key is left " +
-      "to its lease. Await it, and give the client's requestHandler a requestTimeout",
+    "A commit that was not awaited has no answer while the invocation ends. It is not known whether it was applied: await it, and " +
+      "give the client's requestHandler a requestTimeout. The key is left to its lease",
   );
 
 /** The outcome of calls that were not awaited. */

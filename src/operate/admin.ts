@@ -6,9 +6,11 @@ import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "../common/key.ts
 import { holdingsOf, isOver, type LockRecord, withoutTokens } from "../common/record.ts";
 import { checkArgument, checkOptions, show } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
-import { LOCKS } from "../lambda/options.ts";
-import type { LockInternals } from "../lock/internals.ts";
-import type { ScanFilter } from "../protocol/admin-requests.ts";
+import { removeAsSeen } from "../dynamodb/remove.ts";
+import { LOCK_CLIENT } from "../lambda/options.ts";
+import { type Locks, locksIn } from "../lock/locks.ts";
+import type { Item } from "../protocol/item.ts";
+import { forceRelease as forceReleaseWrite, type ScanFilter, toFilter } from "../protocol/operate.ts";
 import { LIST_LOCKS_RULES, type ListLocksFilter, PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
 
 export type { ListLocksFilter, PurgeLocksOptions };
@@ -57,7 +59,8 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
   const internals = internalsOf("purgeLocks", locks);
   checkOptions("purgeLocks", options, PURGE_LOCKS_RULES);
   const { keys, olderThanMs, finished = false } = options;
-  const { store, clock, clockSkewMs, namespace } = internals;
+  const { table, clock, clockSkewMs } = internals;
+  const { namespace } = internals.options;
   const isNeeded = (record: LockRecord) => {
     const now = clock.now();
     if (record.fencingToken > now - clockSkewMs) return true;
@@ -76,7 +79,7 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
   return forEachRecord(records, "purged", async (record) => {
     if (isNeeded(record)) return undefined;
     try {
-      return (await store.remove(record)) ? record.key : undefined;
+      return (await removeAsSeen(table, record)) ? record.key : undefined;
     } finally {
       internals.forget(record.key); // not before: until then a reply on its way may be about the record
     }
@@ -102,7 +105,7 @@ export const forceRelease = async (
   ...others: readonly never[]
 ): Promise<LockRecord | undefined> => {
   const internals = internalsOf("forceRelease", locks, others);
-  const record = await internals.store.read(toStoredKey(key, internals.namespace));
+  const record = await internals.table.read(toStoredKey(key, internals.options.namespace));
   return record && breakLock(internals, record, isTaken);
 };
 
@@ -123,17 +126,17 @@ export const releaseAllLocks = async (locks: LockClient, ...others: readonly nev
 };
 
 /** Checks the arguments. A function without options refuses some that were meant to limit its work. */
-const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): LockInternals => {
-  checkArgument(caller, "locks, the first argument,", locks, LOCKS);
+const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): Locks => {
+  checkArgument(caller, "locks, the first argument,", locks, LOCK_CLIENT);
   if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
-  return locks.internals;
+  return locksIn(locks) as Locks;
 };
 
 const isTaken = (record: LockRecord) => holdingsOf(record).some(({ status }) => status !== "RELEASED");
 const isHeld = (record: LockRecord) => holdingsOf(record).some(({ status }) => status === "IN_PROGRESS");
 
 async function* scan(
-  { store, clock, clockSkewMs, namespace }: LockInternals,
+  { table, clock, clockSkewMs, options: { namespace } }: Locks,
   { status, owner, keyPrefix = "", expired, pageSize, consistentRead }: ListLocksFilter,
 ): AsyncGenerator<LockRecord, void, void> {
   const prefix = namespace === undefined ? keyPrefix : `${namespace}${NAMESPACE_SEPARATOR}${keyPrefix}`;
@@ -148,11 +151,21 @@ async function* scan(
     (owner === undefined || holdingsOf(record).some((holding) => holding.owner === owner)) &&
     (expired === undefined || isOver(record, by) === expired);
 
-  let startKey: Awaited<ReturnType<typeof store.scan>>["next"];
+  const { TableName, ConditionExpression, ...rest } = table.toRequest(toFilter(filter, table.layout.sortKey));
+  const { Key: _, ...expressions } = rest;
+  let startKey: Item | undefined;
   do {
-    const page = await store.scan(filter, { startKey, limit: pageSize, consistent: consistentRead });
-    yield* page.records.filter(matches).map(withoutTokens);
-    startKey = page.next;
+    const { Items = [], LastEvaluatedKey } = await table.send("Scan", {
+      TableName,
+      FilterExpression: ConditionExpression,
+      ...expressions,
+      ...(startKey && { ExclusiveStartKey: startKey }),
+      ...(pageSize !== undefined && { Limit: pageSize }),
+      ...(consistentRead && { ConsistentRead: true }),
+    });
+    const records = (Items as Item[]).flatMap((item) => table.recordIn(item) ?? []);
+    yield* records.filter(matches).map(withoutTokens);
+    startKey = LastEvaluatedKey;
   } while (startKey);
 }
 
@@ -161,18 +174,25 @@ const MAX_ATTEMPTS = 10;
 
 /** Frees the key as long as what is there is `wanted`. Gives what was broken. */
 const breakLock = async (
-  { store, clock, report, forget }: LockInternals,
+  locks: Locks,
   seen: LockRecord,
   wanted: (record: LockRecord) => boolean,
 ): Promise<LockRecord | undefined> => {
+  const { table, clock } = locks;
   let record: LockRecord | undefined = seen;
   for (let attempt = 1; record && wanted(record); attempt++) {
+    const token = randomUUID();
+    const write = forceReleaseWrite(record, token, clock.now());
     // Also if it fails: it may have been applied.
-    const reply = await store.forceRelease(record, randomUUID()).finally(() => forget(seen.key));
-    if (reply.released) {
-      const { key, owner, token, fencingToken, status, expiresAt, acquiredAt } = record;
+    const reply = await table.write([write]).finally(() => locks.forget(seen.key));
+    const item = reply.applied ? undefined : reply.refusals[0]?.item;
+    const found = item && table.record(item, seen.key);
+    // Our own token: the write applied and its reply was lost.
+    if (reply.applied || found?.token === token) {
+      const { key, owner, fencingToken, status, expiresAt, acquiredAt } = record;
       const elapsedMs = clock.now() - acquiredAt;
-      report({ type: "force-released", key, owner, token, fencingToken, elapsedMs, status, expiresAt });
+      const about = { key, owner, token: record.token, fencingToken, elapsedMs, status, expiresAt };
+      locks.report({ type: "force-released", ...about });
       return withoutTokens(record);
     }
     if (attempt === MAX_ATTEMPTS) {
@@ -181,7 +201,7 @@ const breakLock = async (
         `Lock ${JSON.stringify(seen.key)} was not released: it changed ${attempt} times meanwhile`,
       );
     }
-    record = reply.record;
+    record = found;
   }
   return undefined;
 };

@@ -12,7 +12,7 @@ import {
 import { systemClock } from "../common/clock.ts";
 import { LockTableError } from "../common/errors.ts";
 import { checkArgument } from "../common/rules.ts";
-import { failureOf } from "../dynamodb/aws-errors.ts";
+import { failureOf } from "../dynamodb/translate.ts";
 import { CLIENT } from "../lock/options.ts";
 import {
   type CreateLockTableOptions,

@@ -1,42 +1,91 @@
-import type { Clock } from "../common/clock.ts";
-import type { AcquireReply, Store } from "../dynamodb/store.ts";
-import type { Claim } from "../protocol/requests.ts";
-import { liveHolders, untilOver } from "../protocol/wait.ts";
+import { type LockKey, toStoredKey } from "../common/key.ts";
+import { checkArgument, checkOptions, FUNCTION, type Rules, refuse } from "../common/rules.ts";
+import { LOCK_CLIENT } from "../lambda/options.ts";
+import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
+import type { Lock } from "../lock/lock.ts";
+import { type LockClientLike, type Locks, locksIn } from "../lock/locks.ts";
+import { DEFAULTS } from "../lock/options.ts";
+import { Refused } from "../lock/refused.ts";
+import { runUnder } from "../lock/work.ts";
+import {
+  PERMIT_CONTRADICTIONS,
+  PERMIT_RULES,
+  PERMITS_RULES,
+  type PermitOptions,
+  type PermitsOptions,
+  RUN_PERMIT_RULES,
+  type RunPermitOptions,
+  TRY_PERMIT_RULES,
+  type TryPermitOptions,
+} from "./options.ts";
+import { permitOf } from "./take-permit.ts";
 
-/** How often a slot is tried for while the record shows one free: each failure means that somebody else took one. */
-const MAX_ATTEMPTS = 10;
+/** One key that several may hold at once. What is taken is a `Lock`, which can be released, and not finished. */
+export interface Semaphore {
+  /**
+   * Takes a permit if one is free. `undefined` when as many hold the key as it permits.
+   *
+   * @throws LockOptionsError, LockTableError, LockError
+   */
+  tryAcquire(options?: TryPermitOptions): Promise<Lock | undefined>;
+  /**
+   * Takes a permit, waiting up to `waitMs` for it.
+   *
+   * @throws LockHeldError, LockTimeoutError after waiting, LockOptionsError, LockTableError, LockError
+   */
+  acquire(options?: PermitOptions): Promise<Lock>;
+  /**
+   * Runs `work` under a permit: acquires, runs, releases.
+   *
+   * @throws LockTimeoutError when `work` takes longer than `timeoutMs`, and what `acquire` and `work` throw
+   */
+  run<T>(work: (lock: Lock) => Promise<T> | T, options?: RunPermitOptions): Promise<T>;
+}
 
 /**
- * Takes one of several permits. The first request guesses a slot; a refusal shows all of them, and the second takes a
- * free one. Two requests are enough unless others take slots in between.
+ * A semaphore on a key of a `LockClient`'s table: at most `permits` hold it at once. Those who share a key should agree
+ * on the number. Where they don't, each keeps to its own: it takes a permit only while fewer than that hold the key.
  *
- * Where the record has another number of permits than ours, the holders are counted instead, and the write requires that
- * nobody has acquired since (the fencing token is unchanged), so that a lowered number is never exceeded.
+ * @example
+ * const imports = semaphore(locks, "imports", { permits: 3 });
+ * await imports.run(() => importFile(name), { waitMs: 60_000 });
+ *
+ * @throws LockOptionsError, LockKeyError
  */
-export const acquirePermit = async (
-  store: Store,
-  clock: Clock,
-  random: () => number,
-  claim: Claim,
-  permits: number,
-): Promise<AcquireReply> => {
-  let reply = await store.acquireSlot(claim, { slot: Math.floor(random() * permits), permits });
-  for (let attempt = 1; attempt < MAX_ATTEMPTS && !reply.acquired; attempt++) {
-    const { record } = reply;
-    if (!record) {
-      reply = await store.acquireSlot(claim, { slot: 0, permits }); // TTL has just deleted it
-      continue;
-    }
-    const now = clock.now();
-    if (untilOver(record, now, claim.clockSkewMs, permits) > 0) return reply;
-    const live = liveHolders(record, now, claim.clockSkewMs);
-    const taken = live.map((holder) => holder.slot);
-    const free = Array.from({ length: permits }, (_, slot) => slot).filter((slot) => !taken.includes(slot));
-    const slot = free[Math.floor(random() * free.length)] as number; // there is one: fewer hold than permits
-    const agreed = record.status === "SEMAPHORE" && record.permits === permits;
-    const setPermits = live.every((holder) => holder.slot < permits);
-    const seen = { fencingToken: record.fencingToken, setPermits };
-    reply = await store.acquireSlot(claim, agreed ? { slot, permits } : { slot, permits, seen });
-  }
-  return reply;
+export const semaphore = (locks: LockClientLike, key: LockKey, options: PermitsOptions): Semaphore => {
+  checkArgument("semaphore", "locks, the first argument,", locks, LOCK_CLIENT);
+  checkOptions("semaphore", options, PERMITS_RULES);
+  const { permits } = options;
+  checkArgument("semaphore", "permits", permits, PERMITS_RULES.permits);
+  const client = locksIn(locks) as Locks;
+  const stored = toStoredKey(key, client.options.namespace);
+
+  const attempt = async (caller: string, given: PermitOptions, rules: Rules<never>): Promise<Lock | Refused> => {
+    checkOptions<object>(caller, given, rules);
+    const { options: defaults } = client;
+    const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = given;
+    refuse(caller, { ...given, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS, PERMIT_CONTRADICTIONS);
+    const outcome = await client.attempt([stored], { ...given, semaphore: permitOf(permits) });
+    if (outcome instanceof Refused) client.reportHeld(outcome.record);
+    return outcome;
+  };
+  const acquire = async (caller: string, given: PermitOptions, rules: Rules<never>): Promise<Lock> => {
+    const outcome = await attempt(caller, given, rules);
+    if (outcome instanceof Refused) throw outcome.error;
+    return outcome;
+  };
+
+  return {
+    async tryAcquire(given = {}) {
+      const outcome = await attempt("tryAcquire", given, TRY_PERMIT_RULES as Rules<never>);
+      return outcome instanceof Refused ? undefined : outcome;
+    },
+    acquire: (given = {}) => acquire("acquire", given, PERMIT_RULES as Rules<never>),
+    async run(work, given = {}) {
+      checkArgument("run", "work, the first argument,", work, FUNCTION);
+      const { timeoutMs, ...rest } = given;
+      checkOptions("run", given, RUN_PERMIT_RULES);
+      return runUnder(client.clock, await acquire("run", rest, PERMIT_RULES as Rules<never>), work, timeoutMs);
+    },
+  };
 };

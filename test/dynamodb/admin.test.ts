@@ -3,6 +3,7 @@ import { CreateTableCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { waitUntilFinished } from "../../src/client/wait-until-finished.ts";
 import { warmUp } from "../../src/client/warm-up.ts";
+import { systemClock } from "../../src/common/clock.ts";
 import {
   createLockTable,
   describeLock,
@@ -19,6 +20,7 @@ import {
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { actBefore, countingClient, lockTable, loseReplies } from "../support/dynamodb.ts";
+import { locksOf } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -43,7 +45,7 @@ const setUp = (options: LockClientOptions = {}) => {
     onEvent: (event) => events.push(event),
     ...options,
   });
-  const { namespace } = locks.internals;
+  const { namespace } = locksOf(locks).options;
   return {
     locks,
     clock,
@@ -237,7 +239,7 @@ describe("purgeLocks", () => {
     ["taken and released again", async (locks: LockClient) => (await locks.acquire("released")).release()],
   ])("a lock %s meanwhile survives", async (_how, act) => {
     const { locks, client, clock } = await oneOfEach();
-    const { namespace } = locks.internals;
+    const { namespace } = locksOf(locks).options;
     const other = setUp({ namespace, clock }).locks;
     actBefore(client, "DeleteItem", () => act(other));
     expect(await purged(locks, { keys: ["released"], olderThanMs: 0 })).toEqual([]);
@@ -262,7 +264,7 @@ describe("purgeLocks", () => {
   it("the fencing token of a purged key goes on rising, on a clock that is behind too", async () => {
     const { locks, clock } = setUp({ clockSkewMs: 1_000 });
     const behind = manualClock(clock.now() - 1_000);
-    const late = setUp({ namespace: locks.internals.namespace, clock: behind }).locks;
+    const late = setUp({ namespace: locksOf(locks).options.namespace, clock: behind }).locks;
     const first = await locks.acquire("k");
     await first.release();
     expect(await purged(locks)).toEqual([]); // too early: the other clock has not reached the token
@@ -366,7 +368,11 @@ describe("forceRelease", () => {
   it("a lost reply is not a second break", async () => {
     const { locks } = setUp();
     const { client, sent } = countingClient();
-    const operator = new LockClient({ client, tableName: table.tableName, namespace: locks.internals.namespace });
+    const operator = new LockClient({
+      client,
+      tableName: table.tableName,
+      namespace: locksOf(locks).options.namespace,
+    });
     await locks.acquire("k", { owner: "stuck" });
     loseReplies(client, (request) => request === 2);
     expect(await forceRelease(operator, "k")).toMatchObject({ owner: "stuck", status: "IN_PROGRESS" });
@@ -497,7 +503,7 @@ describe("a semaphore", () => {
 
   it("is waited for while anybody holds it", async () => {
     const { locks, one, two, stored } = await semaphore();
-    const look = () => waitUntilFinished(locks.internals, [stored("s")], { timeoutMs: 0 });
+    const look = () => waitUntilFinished(locksOf(locks), [stored("s")], { timeoutMs: 0 });
     await one.release();
     expect(await look()).toEqual([stored("s")]);
     await two.release();
@@ -538,7 +544,7 @@ describe("the application's data", () => {
 describe("waitUntilFinished", () => {
   const wait = ({ locks, stored }: ReturnType<typeof setUp>, keys: string[], options = {}) =>
     waitUntilFinished(
-      locks.internals,
+      locksOf(locks),
       keys.map((key) => stored(key)),
       options,
     );
@@ -628,7 +634,9 @@ describe("waitUntilFinished", () => {
 describe("warmUp", () => {
   it("writes, reads and deletes a probe in the namespace, and says how long each took", async () => {
     const { locks, sent, eventsOf } = setUp();
-    const { writeMs, readMs, deleteMs } = await warmUp({ ...locks.internals, clock: new LockClient().internals.clock });
+    const { writeMs, readMs, deleteMs } = await warmUp(
+      Object.assign(Object.create(locksOf(locks)), { clock: systemClock }),
+    );
     expect(sent).toEqual(["UpdateItem", "GetItem", "DeleteItem"]);
     expect(Math.min(writeMs, readMs, deleteMs)).toBeGreaterThan(0);
     expect(await keysOf(locks)).toEqual([]);
@@ -637,7 +645,7 @@ describe("warmUp", () => {
 
   it("may run in many sandboxes at once", async () => {
     const { locks } = setUp();
-    await Promise.all(Array.from({ length: 10 }, () => warmUp(locks.internals)));
+    await Promise.all(Array.from({ length: 10 }, () => warmUp(locksOf(locks))));
     expect(await keysOf(locks)).toEqual([]);
   });
 
@@ -649,11 +657,11 @@ describe("warmUp", () => {
     const { locks, client } = setUp();
     const refusal = Object.assign(new Error("no"), { name: "AccessDeniedException" });
     actBefore(client, operation, () => Promise.reject(refusal));
-    const error = await warmUp(locks.internals).catch((e: unknown) => e);
+    const error = await warmUp(locksOf(locks)).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(LockTableError);
     expect(error).toMatchObject({
-      message: expect.stringContaining(
-        `warmUp could not ${step} its probe: No permission: allow dynamodb:${operation} on table ${table.tableName} in the role`,
+      message: expect.stringMatching(
+        `warmUp could not ${step} its probe: ${operation} on table .*AccessDenied.* Allow dynamodb:${operation} on table ${table.tableName} in the role`,
       ),
       cause: expect.objectContaining({ code: "LOCK_TABLE", cause: refusal }),
     });
@@ -669,7 +677,7 @@ describe("warmUp", () => {
         BillingMode: "PAY_PER_REQUEST",
       }),
     );
-    await expect(warmUp(setUp({ tableName }).locks.internals)).rejects.toThrow("has another key schema");
-    await expect(warmUp(setUp({ tableName: "none" }).locks.internals)).rejects.toThrow("does not exist");
+    await expect(warmUp(locksOf(setUp({ tableName }).locks))).rejects.toThrow("has another key schema");
+    await expect(warmUp(locksOf(setUp({ tableName: "none" }).locks))).rejects.toThrow("does not exist");
   });
 });

@@ -209,7 +209,7 @@ describe("a commit", () => {
     await lock.commit(items(99));
     const pair = await locks.acquire([freshKey(), freshKey()]);
     await expect(pair.commit(items(99))).rejects.toThrow("at most 98 TransactWriteItems, got 99");
-    await expect(pair.commit({} as never)).rejects.toThrow("got an empty object");
+    await expect(pair.commit({} as never)).rejects.toThrow("got an object without a value");
     await expect(pair.commit([], { error: 1 } as never)).rejects.toThrow("unknown option 'error'");
     expect(pair.status).toBe("held");
   });

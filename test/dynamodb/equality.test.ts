@@ -178,8 +178,8 @@ describe("keys", () => {
   it("says what to do about an id that is too large for a number", async () => {
     const { locks } = aClient();
     await expect(locks.acquire(JSON.parse('{"id":9007199254740993}').id)).rejects.toThrow(
-      "key must be an integer from -(2^53 - 1) to 2^53 - 1, because JSON.parse rounds larger ones: send it as a string, " +
-        "or parse it as a bigint, got 9007199254740992",
+      "key must be a string, a safe integer or a bigint, got 9007199254740992, an integer beyond 2^53 - 1 (JSON.parse " +
+        "rounds it: take it as text, or as a bigint)",
     );
   });
 

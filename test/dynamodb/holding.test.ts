@@ -3,6 +3,7 @@ import { systemClock } from "../../src/common/clock.ts";
 import { LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
+import { locksOf } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -206,7 +207,7 @@ describe("waitUntilFinished", () => {
     const waiting = new LockClient({
       client,
       tableName: table.tableName,
-      clock: { ...systemClock, now: locks.internals.clock.now },
+      clock: { ...systemClock, now: locksOf(locks).clock.now },
     });
     const pending = waiting.waitUntilFinished(many, { timeoutMs: 10_000, intervalMs: 20 });
     await Promise.all(held.map((lock) => lock.finish()));

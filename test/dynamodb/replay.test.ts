@@ -10,6 +10,7 @@ import {
 } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
+import { locksOf } from "../support/locks.ts";
 import { aProcess, losing, lost } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -205,7 +206,7 @@ describe("a fingerprint", () => {
       throw new Error("no");
     });
     await expect(failing({ id, body: 1 } as never, lambdaContext())).rejects.toThrow("no");
-    const crashed = await locks.attempt("test", [id], { fingerprint: "another" });
+    const crashed = await locksOf(locks).attempt([id], { fingerprint: "another" });
     expect(crashed).toHaveProperty("fencingToken");
     clock.advance(20_000);
     expect(await handler({ locks })({ id, body: 3 } as never, lambdaContext())).toBe("paid");
@@ -229,7 +230,7 @@ describe("a fingerprint", () => {
     expect(await locks.once(key, () => 2, { fingerprint: { a: 1 } })).toBe(1);
     await expect(locks.once(key, () => 2, { fingerprint: { a: 2 } })).rejects.toBeInstanceOf(PayloadMismatchError);
     await expect(locks.once(freshKey(), () => 2, { fingerprint: new Date() })).rejects.toThrow(
-      "fingerprint must be of a JSON value, but there is a Date in it",
+      "fingerprint must be a JSON value, but there is a Date in it",
     );
     expect(() => dynamoLock({ key: () => "k", permits: 2, onSuccess: "release", fingerprint: () => 1 })).toThrow(
       "permits and fingerprint contradict each other",

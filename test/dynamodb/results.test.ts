@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { MAX_RESULT_BYTES } from "../../src/common/result.ts";
+import { MAX_RESULT_BYTES } from "../../src/dynamodb/compress.ts";
 import { type Lock, LockClient, type LockEvent } from "../../src/index.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 
@@ -191,7 +191,7 @@ describe("what a run returns", () => {
   it.each<[string, unknown, string]>([
     ["a BigInt", { id: 1n }, "there is a BigInt in it"],
     ["a BigInt that toJSON gives", { toJSON: () => 1n }, "there is a BigInt in it"],
-    ["a circular structure", circular, "there is a circular reference in it"],
+    ["a circular structure", circular, "there is a circular structure in it"],
     [
       "a getter that throws",
       Object.defineProperty({}, "x", {

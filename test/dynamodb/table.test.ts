@@ -154,7 +154,7 @@ describe("a table that can't be used says what to do", () => {
         code: "LOCK_TABLE",
         statusCode: 500,
         message: expect.stringMatching(
-          /^Table no-such-table does not exist in eu-west-1: create it with createLockTable or in your template, with partition key lock_id \(S\) and no sort key, or set tableName or DYNAMO_LOCK_TABLE to the right name\. .* AWS says: ResourceNotFoundException: ./,
+          /^Table no-such-table does not exist in eu-west-1, or is not ACTIVE yet: create it with createLockTable or in your template, with partition key lock_id \(S\) and no sort key, or set tableName or DYNAMO_LOCK_TABLE to the right name\. AWS says: ResourceNotFoundException: ./,
         ),
         cause: expect.objectContaining({ name: "ResourceNotFoundException" }),
       });

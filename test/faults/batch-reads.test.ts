@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { readMany } from "../../src/dynamodb/read-many.ts";
 import { LockClient } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
+import { locksOf } from "../support/locks.ts";
 
 const keys = ["a", "b", "c"];
 const item = (key: string) => ({
@@ -32,13 +33,13 @@ const setUp = () => {
     delays.push(ms);
     return sleep(ms, signal);
   };
-  const { internals } = new LockClient({ client, tableName: "t", clock });
+  const locks = locksOf(new LockClient({ client, tableName: "t", clock }));
   const mock = mockClient(client);
   const asked = () =>
     mock
       .commandCalls(BatchGetItemCommand)
       .map(({ args }) => args[0].input.RequestItems?.t?.Keys?.map((key) => key.lock_id?.S));
-  const read = (wanted: string[], signal?: AbortSignal) => readMany(internals, wanted, signal);
+  const read = (wanted: string[], signal?: AbortSignal) => readMany(locks, wanted, signal);
   return { read, mock, delays, asked };
 };
 
@@ -63,7 +64,7 @@ describe("a batch that is refused", () => {
   it("for a reason that doesn't is an error at once", async () => {
     const { read, mock, delays } = setUp();
     mock.on(BatchGetItemCommand).rejects(Object.assign(new Error("no"), { name: "AccessDeniedException" }));
-    await expect(read(keys)).rejects.toThrow("allow dynamodb:BatchGetItem on table t");
+    await expect(read(keys)).rejects.toThrow("Allow dynamodb:BatchGetItem on table t");
     expect(delays).toEqual([]);
   });
 });

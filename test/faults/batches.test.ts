@@ -181,7 +181,7 @@ describe("while the keys are taken", () => {
       { leaseMs: forC(5_000, 1_000), expiry: "observed", waitMs: 2_000 },
       /expiry 'observed' needs leaseMs \(5000\) and a longer waitMs \(2000\)/,
     ],
-    ["a payload that is no JSON", { fingerprint: forC<unknown>(new Map(), "fine") }, /fingerprint must be of a JSON/],
+    ["a payload that is no JSON", { fingerprint: forC<unknown>(new Map(), "fine") }, /fingerprint must be a JSON/],
     [
       "a function of the user's that throws",
       {

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Lock } from "../../src/index.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { locksOf } from "../support/locks.ts";
 import { aProcess, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -104,8 +105,8 @@ describe("a durable execution", () => {
     const key = freshKey();
     const options = { leaseMs: 60_000, heartbeatMs: false, execution: "arn:1", owner: "arn:1" } as const;
     const one = aProcess(table.tableName);
-    await one.locks.attempt("dynamoLock", [`${key}-1`, `${key}-2`], options);
+    await locksOf(one.locks).attempt([`${key}-1`, `${key}-2`], options);
     const two = aProcess(table.tableName, { clock: manualClock(TODAY - 500) });
-    expect(await two.locks.attempt("dynamoLock", [`${key}-1`, `${key}-2`], options)).toMatchObject({ status: "held" });
+    expect(await locksOf(two.locks).attempt([`${key}-1`, `${key}-2`], options)).toMatchObject({ status: "held" });
   });
 });

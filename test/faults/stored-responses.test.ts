@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createLockTable, type LockContext, PayloadMismatchError, withLock } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
+import { locksOf } from "../support/locks.ts";
 import { aProcess, losing, lost } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -113,7 +114,7 @@ describe("each transition costs one write unit, whatever the response's size", (
           fc.pre((JSON.stringify(data)?.length ?? 0) < 300);
           const { locks, consumed } = metered(table.tableName, { owner });
           const name = `${freshKey()}${key}`;
-          const lock = await locks.attempt("test", [name], {
+          const lock = await locksOf(locks).attempt([name], {
             data,
             ...(hasFingerprint && { fingerprint: "f".repeat(43) }),
           });
@@ -159,11 +160,11 @@ describe("a fingerprint", () => {
   it("is not compared with a record that is long gone: an eventually consistent read", async () => {
     const [ours, theirs] = [aProcess(table.tableName), aProcess(table.tableName)];
     const key = freshKey();
-    const before = await theirs.locks.attempt("test", [key], { fingerprint: "of another payload" });
+    const before = await locksOf(theirs.locks).attempt([key], { fingerprint: "of another payload" });
     const stale = await table.item(key);
     if (!("release" in before)) throw new Error("taken");
     await before.release();
-    const work = () => theirs.locks.attempt("test", [key], { fingerprint: "ours" });
+    const work = () => locksOf(theirs.locks).attempt([key], { fingerprint: "ours" });
     const holder = await work();
     if (!("finish" in holder)) throw new Error("taken");
     let reads = 0;
@@ -176,8 +177,8 @@ describe("a fingerprint", () => {
       }
       return reply;
     };
-    const attempt = await ours.locks
-      .attempt("test", [key], { fingerprint: "ours", waitMs: 60_000 })
+    const attempt = await locksOf(ours.locks)
+      .attempt([key], { fingerprint: "ours", waitMs: 60_000 })
       .catch((error: unknown) => error);
     expect(attempt).not.toBeInstanceOf(PayloadMismatchError);
   });

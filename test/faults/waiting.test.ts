@@ -55,7 +55,7 @@ describe("throttling and faults while acquiring", () => {
     state.wire = async () => {
       throw Object.assign(new Error("no"), { name: "AccessDeniedException", $metadata: { httpStatusCode: 400 } });
     };
-    await expect(locks.acquire(freshKey(), { waitMs: 60_000 })).rejects.toThrow("allow dynamodb:UpdateItem");
+    await expect(locks.acquire(freshKey(), { waitMs: 60_000 })).rejects.toThrow("Allow dynamodb:UpdateItem");
     expect(state.sent).toHaveLength(1);
   });
 });

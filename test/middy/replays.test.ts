@@ -106,7 +106,7 @@ describe.each(wrappers)("duplicateResponse on $name", ({ wrap }) => {
     const { options } = reportDay(table);
     const construct = () => wrap(async () => "report", { ...options, duplicateResponse });
     expect(construct).toThrow(LockOptionsError);
-    expect(construct).toThrow(/duplicateResponse must be data that can be copied for each repeat, .*: give a function/);
+    expect(construct).toThrow(/duplicateResponse must be plain data, .*: give a function/);
   });
 
   it.each<[string, object]>([

@@ -353,16 +353,15 @@ describe.each(versions)("$name within withLock and withLockBatch", ({ middy }) =
   });
 
   it("so do those of a batch", async () => {
-    const { options, statuses } = shop(table);
+    const { options, events, statuses } = shop(table);
     const gate = deferred();
-    const { context, begin } = deadlineOnceTaken(50);
-    const inner = chain(middy, [], async () => {
-      begin();
-      await gate.promise;
-    });
-    const handler = withLockBatch(inner as never, { ...options, reserveMs: 0 });
+    // So much of the invocation is left that only the error itself tells of the timeout.
+    const { context } = invocation();
+    const inner = chain(middy, [], () => gate.promise, { timeoutEarlyInMillis: 9_950 });
+    const handler = withLockBatch(inner as never, options);
     await expect(handler(queue("a", "b"), context)).rejects.toMatchObject({ name: "TimeoutError" });
     expect(await statuses("a", "b")).toEqual(["IN_PROGRESS", "IN_PROGRESS"]);
+    expect(events.map(({ type }) => type)).toEqual(["acquired", "acquired", "kept", "kept"]);
     gate.resolve();
   });
 });

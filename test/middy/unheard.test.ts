@@ -68,7 +68,7 @@ describe("where nobody listens", () => {
     const lock = await locks.acquire(`unheard-${++days}`, { leaseMs: 5_000, heartbeatMs: false });
     await clock.pass(5_000);
     expect(printed()).toEqual([
-      `warn middy-dynamo-lock: Lock ${lock.key} is lost (expired): its lease is over, and another run may take the key at any time`,
+      `warn middy-dynamo-lock: Lock ${lock.key} is lost (expired): its lease is over. Another run may be at work under the same key`,
     ]);
   });
 

@@ -15,6 +15,13 @@ import { COMMIT_RULES, FINISH_RULES, RELEASE_RULES } from "../../src/lock/settle
 import { DESCRIBE_LOCK_RULES } from "../../src/operate/describe.ts";
 import { LIST_LOCKS_RULES, PURGE_LOCKS_RULES } from "../../src/operate/options.ts";
 import { CREATE_LOCK_TABLE_RULES } from "../../src/operate/table-options.ts";
+import {
+  DYNAMO_SEMAPHORE_RULES,
+  PERMIT_RULES,
+  PERMITS_RULES,
+  RUN_PERMIT_RULES,
+  TRY_PERMIT_RULES,
+} from "../../src/semaphore/options.ts";
 
 /** A function, the rules of its options, and their type. With `as`, its options are told by the difference. */
 interface Door {
@@ -27,11 +34,21 @@ interface Door {
 export const DOORS: readonly Door[] = [
   { title: "`dynamoLock`, `withLock`", rules: DYNAMO_LOCK_RULES, type: "DynamoLockOptions" },
   { title: "`dynamoLockBatch`, `withLockBatch`", rules: DYNAMO_LOCK_BATCH_RULES, type: "DynamoLockBatchOptions" },
+  { title: "`dynamoSemaphore`, `withSemaphore`", rules: DYNAMO_SEMAPHORE_RULES, type: "DynamoSemaphoreOptions" },
   { title: "`LockClient`", rules: LOCK_CLIENT_RULES, type: "LockClientOptions" },
   { title: "`acquire`", rules: ACQUIRE_RULES, type: "AcquireOptions" },
   { title: "`tryAcquire`", rules: TRY_ACQUIRE_RULES, type: "TryAcquireOptions", as: "`acquire`" },
   { title: "`run`", rules: RUN_RULES, type: "RunOptions", as: "`acquire`" },
   { title: "`once`", rules: ONCE_RULES, type: "OnceOptions", as: "`acquire`" },
+  { title: "`semaphore`", rules: PERMITS_RULES, type: "PermitsOptions" },
+  { title: "`acquire` of a semaphore", rules: PERMIT_RULES, type: "PermitOptions", as: "`acquire`" },
+  {
+    title: "`tryAcquire` of a semaphore",
+    rules: TRY_PERMIT_RULES,
+    type: "TryPermitOptions",
+    as: "`acquire` of a semaphore",
+  },
+  { title: "`run` of a semaphore", rules: RUN_PERMIT_RULES, type: "RunPermitOptions", as: "`acquire` of a semaphore" },
   { title: "`waitUntilFinished`", rules: WAIT_UNTIL_FINISHED_RULES, type: "WaitUntilFinishedOptions" },
   { title: "`lock.finish`", rules: FINISH_RULES, type: "FinishOptions" },
   { title: "`lock.commit`", rules: COMMIT_RULES, type: "CommitOptions", as: "`lock.finish`" },
@@ -67,8 +84,11 @@ export const declaredBy = (type: string): Map<string, Declared> => {
   const own = [...body.matchAll(/^(?: {2}\/\*\*((?:(?!\*\/).)*)\*\/\n)? {2}readonly (\w+)\??:/gms)].map(
     ([, comment = "", name = ""]) => [name, describe(comment)] as const,
   );
-  const inherited = [...parents.matchAll(/Pick<(\w+), ([^>]*)>|(\w+)/g)].flatMap(([, picked, names = "", whole]) =>
-    [...declaredBy(picked ?? whole ?? "")].filter(([name]) => !picked || names.includes(`"${name}"`)),
+  const inherited = [...parents.matchAll(/(Pick|Omit)<(\w+), ([^>]*)>|(\w+)/g)].flatMap(
+    ([, utility, from, names = "", whole]) =>
+      [...declaredBy(from ?? whole ?? "")].filter(
+        ([name]) => !utility || names.includes(`"${name}"`) === (utility === "Pick"),
+      ),
   );
   return new Map([...inherited, ...own]);
 };
@@ -107,8 +127,9 @@ const listed = (names: readonly string[]) => names.map((name) => `\`${name}\``).
 /** A section about a function: all its options, or what they have that those of another don't. */
 const sectionOf = (door: Door): string => {
   const names = Object.keys(door.rules);
-  const model = Object.keys(DOORS.find(({ title }) => title === door.as)?.rules ?? {});
-  const others = names.filter((name) => !model.includes(name));
+  const modelRules: Door["rules"] = DOORS.find(({ title }) => title === door.as)?.rules ?? {};
+  const model = Object.keys(modelRules);
+  const others = names.filter((name) => door.rules[name] !== modelRules[name]);
   const missing = model.filter((name) => !names.includes(name));
   const without = missing.length > 0 ? `, without ${listed(missing)}` : "";
   const intro = door.as ? `As ${door.as}${without}${others.length > 0 ? ", and:" : "."}\n\n` : "";

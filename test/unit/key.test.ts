@@ -30,15 +30,16 @@ describe("a key", () => {
 
   const missing = "key is missing: expected a non-empty string or a number";
   const wrong = "key must be a string, a safe integer or a bigint";
-  const rounded = "key must be an integer from -(2^53 - 1) to 2^53 - 1, because JSON.parse rounds larger ones";
+  const rounded = (got: string) =>
+    `${wrong}, got ${got}, an integer beyond 2^53 - 1 (JSON.parse rounds it: take it as text, or as a bigint)`;
   it.each<[unknown, string]>([
     [undefined, `${missing}, got undefined`],
     [null, `${missing}, got null`],
-    ["", `${missing}, got an empty string`],
+    ["", `${missing}, got ""`],
     [{ date: "x" }, `${wrong}, got an object`],
     [Object.create(null), `${wrong}, got an object`],
-    [new Date(0), `${wrong}, got an object`],
-    [Object("a"), `${wrong}, got an object`],
+    [new Date(0), `${wrong}, got an instance of Date`],
+    [Object("a"), `${wrong}, got an instance of String`],
     [["a"], `${wrong}, got an array`],
     [() => "a", `${wrong}, got a function`],
     [Promise.resolve("a"), `${wrong}, got a Promise (the key function must not be async)`],
@@ -46,10 +47,10 @@ describe("a key", () => {
     [Number.NaN, `${wrong}, got NaN`],
     [Number.POSITIVE_INFINITY, `${wrong}, got Infinity`],
     [true, `${wrong}, got true`],
-    [0.5, "key must be an integer: make a string of a fraction, got 0.5"],
-    [2 ** 53, rounded],
-    [-(2 ** 53), "got -9007199254740992"],
-    [1e300, rounded],
+    [0.5, `${wrong}, got 0.5`],
+    [2 ** 53, rounded("9007199254740992")],
+    [-(2 ** 53), rounded("-9007199254740992")],
+    [1e300, rounded("1e+300")],
     ["a\ud800", "key must be well-formed text"],
     ["\udc00a", "key must be well-formed text"],
     ["x".repeat(2_049), "key must have at most 2048 bytes with its namespace, got 2049"],

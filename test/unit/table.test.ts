@@ -420,7 +420,7 @@ describe("errors of AWS", () => {
     const error = await create().catch((e: unknown) => e);
     expect(error).toBeInstanceOf(LockTableError);
     expect(error).toMatchObject({
-      message: expect.stringContaining(`No permission: allow dynamodb:${action} on table t in the role`),
+      message: expect.stringContaining(`Allow dynamodb:${action} on table t in the role`),
       cause: refusal,
     });
   });

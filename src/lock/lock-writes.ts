@@ -1,0 +1,359 @@
+/** The writes of one lock, one at a time, and what their replies make of it. */
+import { isDeepStrictEqual } from "node:util";
+import { type Backoff, delayMs } from "../common/backoff.ts";
+import type { Clock } from "../common/clock.ts";
+import { LockError, LockLostError, type LockLostReason } from "../common/errors.ts";
+import type { LockEvent } from "../common/events.ts";
+import type { Reporter } from "../common/report.ts";
+import type { StorableResult } from "../common/result.ts";
+import { isInDoubt, isPassing, isTransient } from "../dynamodb/aws-errors.ts";
+import { compress } from "../dynamodb/compress.ts";
+import { type Commit, type Holder, type HolderReply, sendCommit, sendEnding, sendRenewal } from "../dynamodb/holder.ts";
+import type { Table } from "../dynamodb/table.ts";
+import { companionKey } from "../protocol/fields.ts";
+import type { TransactWriteItem } from "../protocol/item.ts";
+import { type Ending, type Proof, storeResponse } from "../protocol/writes.ts";
+import type { Acquisition, Wanted } from "./acquire.ts";
+import type { Finish } from "./ending.ts";
+import { Lease, type LeaseTimers } from "./lease.ts";
+import { WriteQueue } from "./write-queue.ts";
+
+/** What a lock needs of its client. */
+export interface LockHost {
+  readonly table: Table;
+  readonly clock: Clock;
+  readonly report: Reporter;
+  readonly random: () => number;
+  /** The key is not held any more. */
+  settled(): void;
+  /** The key was finished. */
+  finished(finished: PreparedEnding): void;
+}
+
+/** How a key is finished, as it is written, with the response wherever that is stored. */
+export interface PreparedEnding {
+  readonly ending: Ending;
+  readonly response: StorableResult | undefined;
+  readonly leaseMs: number;
+  /** Epoch ms, not later than the write, so that a copy of the record doesn't outlive it. */
+  readonly begunAt: number;
+}
+
+export interface LockWritesOptions extends LeaseTimers {
+  /** JSON of the application's data that stands in the record. */
+  readonly data: string | undefined;
+  readonly onExpiring: (() => void) | undefined;
+  readonly onLost: (error: LockLostError) => unknown;
+}
+
+type Operation = "finish" | "commit" | "release";
+type CommitUnderWay = Commit & { readonly prepared: PreparedEnding };
+
+/** Names, numbers and status of an item, in bytes at most. */
+const FIXED_BYTES = 200;
+/**
+ * A write costs one unit per kB, also a refused one
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html).
+ */
+const WRITE_UNIT_BYTES = 1024;
+/** The part of the lease that conflicts of a commit leave for a release and the caller's answer. */
+const MAX_RESERVE_MS = 500;
+/** How often a commit in doubt is sent again, each in the SDK's several attempts. */
+const MAX_IN_DOUBT = 2;
+const COMMIT_BACKOFF: Backoff = { minMs: 10, maxMs: 500 };
+
+export class LockWrites {
+  readonly lease: Lease;
+  readonly proof: Proof;
+  readonly #host: LockHost;
+  readonly #wanted: Wanted;
+  readonly #acquisition: Acquisition;
+  readonly #options: LockWritesOptions;
+  readonly #abort = new AbortController();
+  readonly #queue = new WriteQueue(this.signal);
+  #settled: "finished" | "released" | "lost" | undefined;
+  #lostReason: LockLostReason = "released";
+  /** How many were asked to finish, commit or release: nobody may re-enter. */
+  #settling = 0;
+  /** The first write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
+  #unknown: { readonly operation: Operation; readonly held: boolean } | undefined;
+  /** Whether the loss has been reported. */
+  #isLossReported = false;
+  /** The commit that may have applied: it, and no other, may be sent again. */
+  #commit: CommitUnderWay | undefined;
+  /** How many responses were put beside the record. */
+  #companions = 0;
+
+  constructor(host: LockHost, wanted: Wanted, acquisition: Acquisition, options: LockWritesOptions) {
+    this.#host = host;
+    this.#wanted = wanted;
+    this.#acquisition = acquisition;
+    this.#options = options;
+    this.proof = { token: wanted.token, slot: acquisition.slot };
+    this.lease = new Lease(host.clock, acquisition, options, {
+      renew: () => this.renew(),
+      expire: (reason) => this.#lose(reason),
+      expiring: options.onExpiring,
+    });
+  }
+
+  /** Aborted with a `LockLostError` when the lock is lost or its lease over. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get status() {
+    return this.#settled ?? (this.#isOver ? "expired" : "held");
+  }
+
+  get isSettling(): boolean {
+    return this.#settling > 0;
+  }
+
+  get elapsedMs(): number {
+    return Math.round(this.#host.clock.monotonic() - this.#acquisition.startedAt);
+  }
+
+  get #isOver(): boolean {
+    return this.signal.aborted || this.lease.remainingMs === 0;
+  }
+
+  get #key(): string {
+    return this.#wanted.keys[0];
+  }
+
+  get #holder(): Holder {
+    const { table, clock } = this.#host;
+    return { table, keys: this.#wanted.keys, proof: this.proof, now: clock.now() };
+  }
+
+  renew(ms?: number): Promise<void> {
+    const renew = async () => {
+      this.#checkOpen();
+      if (this.#isOver) throw this.#lose("expired");
+      if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
+      const renewal = this.lease.renewal(ms);
+      const reply = await sendRenewal(this.#holder, renewal).catch((error: unknown) => {
+        this.#report({ type: "failed", operation: "renew", error });
+        throw error;
+      });
+      if (!reply.done) throw this.#lose(reply.reason, reply.key);
+      // The reply came after the end of the lease that it was to prolong.
+      if (this.#isOver) throw this.#lose("expired");
+      this.lease.take(renewal);
+      this.#report({ type: "renewed", expiresAt: renewal.expiresAt });
+    };
+    return this.#queue.run(renew, { isRenewal: true });
+  }
+
+  /** `undefined` if the key was finished before. */
+  async finish(finish: Finish): Promise<PreparedEnding | undefined> {
+    let prepared: PreparedEnding | undefined;
+    await this.#settle(async () => {
+      if (this.#settled === "finished") return;
+      prepared = await this.#prepare(finish);
+      this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
+      await this.#end("finish", prepared.ending, prepared);
+    });
+    return prepared;
+  }
+
+  /** Does nothing if it is settled already. */
+  release(data: string | undefined): Promise<void> {
+    return this.#settle(async () => {
+      if (this.#settled !== "finished" && this.#settled !== "released") {
+        await this.#end("release", { status: "RELEASED", data });
+      }
+    });
+  }
+
+  /** Leaves the key to its lease: `reason` aborts the signal. */
+  abandon(kept: KeptEvent["reason"], reason?: Error): void {
+    this.lease.stop();
+    this.#host.settled();
+    if (this.#settled !== "finished" && this.#settled !== "released") this.#report({ type: "kept", reason: kept });
+    if (reason) this.#abort.abort(reason);
+  }
+
+  /**
+   * Sends a commit until its fate is known. What passes (conflicts with other transactions, throttling) is waited for as
+   * long as the lease lasts; what is in doubt is asked again with the same request. One write at a time, so that the
+   * lease is renewed between two attempts.
+   */
+  async commit(items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
+    const { clock, random } = this.#host;
+    const { remainingMs, leaseMs } = this.lease;
+    const held = this.status === "held";
+    const deadline = clock.monotonic() + remainingMs - Math.min(MAX_RESERVE_MS, leaseMs / 4);
+    let commit: CommitUnderWay | undefined;
+    const attempt = async () => {
+      commit ??= await this.#begin(items, finish);
+      await this.#attempt(commit);
+    };
+    this.#settling++;
+    try {
+      for (let attempts = 0, doubts = 0; ; attempts++) {
+        try {
+          return await this.#queue.run(attempt);
+        } catch (error) {
+          const pauseMs = delayMs(attempts, COMMIT_BACKOFF, random);
+          const passes = isPassing(error instanceof LockError ? error.cause : error);
+          const again = passes || (isTransient(error) && doubts++ < MAX_IN_DOUBT);
+          if (!again || deadline - clock.monotonic() <= pauseMs) throw error;
+          await clock.sleep(pauseMs);
+        }
+      }
+    } catch (error) {
+      if (commit?.inDoubt && !this.#settled) this.#fail("commit", error, held);
+      throw error;
+    } finally {
+      this.#settling--;
+    }
+  }
+
+  /** The commit to send: a new one, or again the one that is in doubt. */
+  async #begin(items: readonly TransactWriteItem[], finish: Finish): Promise<CommitUnderWay> {
+    if (this.#commit && isDeepStrictEqual(this.#commit.items, items)) {
+      this.#commit.input = undefined; // the time that the key is remembered begins anew
+      return this.#commit;
+    }
+    const prepared = await this.#prepare(finish);
+    return { items, ending: prepared.ending, prepared, inDoubt: false };
+  }
+
+  /** In its turn: whatever was written since the attempt before has to be looked at. */
+  async #attempt(commit: CommitUnderWay): Promise<void> {
+    const isOther = this.#commit !== commit;
+    if (!isOther && this.#settled === "finished") return; // a release has found that it had applied
+    const isEarlierInDoubt = isOther && (this.#unknown || this.#commit?.inDoubt);
+    const isTooLate = commit.inDoubt && this.#settled && this.#settled !== "released";
+    if (isEarlierInDoubt || isTooLate) throw inDoubt("commit");
+    this.#checkOpen();
+    const held = this.#unknown?.held ?? this.status === "held";
+    this.#commit = commit;
+    try {
+      this.#conclude("commit", await sendCommit(this.#holder, commit), held, commit.prepared);
+    } finally {
+      if (!commit.inDoubt && !this.#settled) this.#commit = undefined; // certain: nothing was written
+    }
+  }
+
+  async #settle(work: () => Promise<void>): Promise<void> {
+    this.#settling++;
+    await this.#queue.run(work).finally(() => this.#settling--);
+  }
+
+  #checkOpen(): void {
+    if (this.#settled) throw new LockLostError(this.#key, this.#lostReason);
+  }
+
+  async #end(operation: Operation, ending: Ending, prepared?: PreparedEnding): Promise<void> {
+    this.#checkOpen();
+    const held = this.#unknown?.held ?? this.status === "held";
+    this.lease.stop();
+    const reply = await sendEnding(this.#holder, ending).catch((error: unknown) => {
+      this.#fail(operation, error, held);
+      throw error;
+    });
+    this.#conclude(operation, reply, held, prepared);
+  }
+
+  /** From here on nobody may count on the lock, and nothing renews it: it was to be settled, and that may have applied. */
+  #fail(operation: Operation, error: unknown, held: boolean): void {
+    this.#report({ type: "failed", operation, error });
+    this.lease.stop();
+    if (operation === "commit" || isInDoubt(error)) this.#unknown ??= { operation, held };
+    this.#abort.abort(new LockLostError(this.#key, "unreachable"));
+  }
+
+  #conclude(operation: Operation, reply: HolderReply, held: boolean, prepared: PreparedEnding | undefined): void {
+    this.lease.stop();
+    this.#host.settled();
+    const isRelease = operation === "release";
+    // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
+    const wasReleasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
+    if (!reply.done && !(isRelease && held && wasReleasing)) {
+      const lost = this.#lose(reply.reason, reply.key);
+      throw reply.inDoubt ? inDoubt("commit", lost) : lost;
+    }
+    this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
+    // An earlier release applied though its reply was lost: too late to finish.
+    if (!isRelease && this.#settled === "released") throw new LockLostError(this.#key, "released");
+    const responseStored = this.#settled === "finished" && { responseStored: prepared?.ending.result !== undefined };
+    this.#report({ type: this.#settled, ...responseStored });
+    // What is recognised may be what an earlier attempt wrote, with another response.
+    if (prepared && reply.done && !reply.recognised) this.#host.finished(prepared);
+  }
+
+  /** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
+  async #prepare({ ending, response, notStored }: Finish): Promise<PreparedEnding> {
+    this.#checkOpen();
+    const { clock, table } = this.#host;
+    const { json } = response ?? {};
+    const prepared = { ending, response, leaseMs: this.lease.leaseMs, begunAt: clock.now() };
+    let reason = notStored;
+    if (reason === undefined) {
+      if (!response) return prepared;
+      if (json === undefined || this.#fits(json, ending))
+        return { ...prepared, ending: { ...ending, result: json ?? null } };
+      const result = ++this.#companions;
+      try {
+        const companion = companionKey(this.#key, this.proof.token, result);
+        await table.write([storeResponse(companion, await compress(json), ending.rememberMs as number, clock.now())]);
+        return { ...prepared, ending: { ...ending, result } };
+      } catch (error) {
+        if (error instanceof LockError) this.#report({ type: "failed", operation: "store result", error });
+        reason = error instanceof RangeError ? error.message : "it could not be written beside the record";
+      }
+    }
+    this.#report({ type: "response-not-stored", reason });
+    return { ...prepared, response: undefined };
+  }
+
+  /**
+   * Whether a response can stand in the record without costing a write unit more, by the bytes that an item takes
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+   */
+  #fits(json: string, { data = this.#options.data, failure, finalStatus }: Ending): boolean {
+    const { keyList, owner, token, execution, fingerprint } = this.#wanted;
+    const { keyAttribute, ttlAttribute, sortKey } = this.#host.table.layout;
+    const texts = [this.#key, keyList, owner, token, execution, fingerprint, data, failure, finalStatus];
+    const names = [keyAttribute, ttlAttribute, sortKey?.attribute, sortKey?.value];
+    const bytes = FIXED_BYTES + Buffer.byteLength([...texts, ...names].join(""));
+    const units = (size: number) => Math.ceil(size / WRITE_UNIT_BYTES);
+    return units(bytes + Buffer.byteLength(json)) === units(bytes);
+  }
+
+  /**
+   * By time, or with proof: the key that a write found in other hands. What is lost by time may still be finished, if
+   * nobody took the key meanwhile; what is proven lost may not.
+   */
+  #lose(reason: LockLostReason, provenKey?: string): LockLostError {
+    const error = new LockLostError(provenKey ?? this.#key, reason);
+    const isKnown = this.#isLossReported || (this.signal.aborted && provenKey === undefined);
+    this.lease.stop();
+    if (provenKey !== undefined) {
+      this.#settled = "lost";
+      this.#lostReason = reason;
+      this.#host.settled();
+    } else if (isKnown) return error;
+    this.#report({ type: "lost", reason });
+    this.#abort.abort(error);
+    this.#isLossReported = true;
+    if (!isKnown) this.#options.onLost(error);
+    return error;
+  }
+
+  #report(event: Pick<LockEvent, "type"> & Record<string, unknown>): void {
+    const { owner, token } = this.#wanted;
+    const { fencingToken } = this.#acquisition;
+    this.#host.report({ ...event, key: this.#key, owner, token, fencingToken, elapsedMs: this.elapsedMs } as LockEvent);
+  }
+}
+
+type KeptEvent = Extract<LockEvent, { type: "kept" }>;
+
+const inDoubt = (what: string, cause?: unknown) =>
+  new LockError("LOCK_REQUEST", `${what}: it is not known whether an earlier finish, release or commit applied`, {
+    cause,
+  });

@@ -1,0 +1,70 @@
+import type { Context } from "aws-lambda";
+import { checkArgument } from "../common/rules.ts";
+import { createGuard } from "../lambda/guard.ts";
+import { createMiddleware } from "../lambda/middleware.ts";
+import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
+import { checkInvocation, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import { checkHandler, wrapHandler } from "../lambda/wrapper.ts";
+import type { Lock } from "../lock/lock.ts";
+import { DYNAMO_SEMAPHORE_RULES, type DynamoSemaphoreOptions, PERMITS_RULES } from "./options.ts";
+import { permitOf } from "./take-permit.ts";
+
+/** Without a type argument the key function's event is `any`, which must not become the handler's. */
+type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
+
+const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>) => {
+  checkInvocation<DynamoSemaphoreOptions>(caller, options, DYNAMO_SEMAPHORE_RULES);
+  const { permits, ...rest } = options;
+  checkArgument(caller, "permits", permits, PERMITS_RULES.permits);
+  return createGuard<TEvent>(caller, { ...rest, onSuccess: "release", semaphore: permitOf(permits) });
+};
+
+/**
+ * Middy middleware: lets at most `permits` invocations run at once per key, and gives the permit back after the handler. A
+ * refused one throws `LockHeldError`, or gets the `duplicateResponse`. Register it last, as `dynamoLock`.
+ *
+ * @example
+ * export const handler = middy<ScheduledEvent>()
+ *   .use(dynamoSemaphore<ScheduledEvent>({ key: () => "legacy-api", permits: 5, waitMs: 10_000 }))
+ *   .handler(callLegacyApi);
+ *
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting, LockKeyError,
+ * LockTableError, LockError.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoSemaphoreOptions
+export function dynamoSemaphore<TEvent = any>(
+  options: DynamoSemaphoreOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+): DynamoLockMiddleware<EventOf<TEvent>, Context & LockContext>;
+// biome-ignore lint/suspicious/noExplicitAny: see DynamoSemaphoreOptions
+export function dynamoSemaphore<TEvent = any>(
+  options: DynamoSemaphoreOptions<TEvent>,
+): DynamoLockMiddleware<EventOf<TEvent>, Context & MaybeLockContext>;
+export function dynamoSemaphore<TEvent>(
+  options: DynamoSemaphoreOptions<TEvent>,
+): DynamoLockMiddleware<TEvent, Context & { lock?: Lock }> {
+  return createMiddleware("dynamoSemaphore", guardOf("dynamoSemaphore", options), options.timeoutEarlyMs);
+}
+
+/**
+ * `dynamoSemaphore` around a plain Lambda handler, with the same options.
+ *
+ * @example
+ * export const handler = withSemaphore(callLegacyApi, { key: () => "legacy-api", permits: 5 });
+ *
+ * @throws as `dynamoSemaphore`.
+ */
+export function withSemaphore<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
+  options: DynamoSemaphoreOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+): (event: TEvent, context: TContext) => Promise<TResult>;
+export function withSemaphore<TEvent, TResult, TContext extends object = Context>(
+  handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,
+  options: DynamoSemaphoreOptions<TEvent>,
+): (event: TEvent, context: TContext) => Promise<TResult>;
+export function withSemaphore<TEvent>(
+  handler: (event: TEvent, context: Context & LockContext) => unknown,
+  options: DynamoSemaphoreOptions<TEvent>,
+): (event: TEvent, context: Context) => Promise<unknown> {
+  checkHandler("withSemaphore", handler);
+  return wrapHandler(handler, guardOf("withSemaphore", options));
+}
