@@ -76,7 +76,7 @@ export const DYNAMO_LOCK_BATCH_RULES: Rules<DynamoLockBatchOptions> = /* @__PURE
   HOLDING_RULES,
   REPEAT_RULES,
   {
-    leaseMs: `${HOLDING_RULES.leaseMs} or a function`,
+    leaseMs: "a whole number of milliseconds from 1 to 3153600000000 or a function",
     concurrency: "a whole number from 1 to 1000",
     reserveMs: MS_OF_INVOCATION,
   },

@@ -7,6 +7,7 @@ import { fromStorable } from "../common/result.ts";
 import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/rules.ts";
 import { withNewTable } from "../dynamodb/new-table.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
+import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
@@ -44,6 +45,7 @@ export class LockClient implements LockClientLike {
   constructor(options: LockClientOptions = {}) {
     const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
     checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
+    checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
     refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#ensuresTable = ensureTable === true;
     this.#locks = new Locks(options, ensureTable ? { withTable: (request) => this.#withNewTable(request) } : {});

@@ -1,5 +1,5 @@
 import type { Clock } from "../common/clock.ts";
-import { ANYTHING, BOOLEAN, FUNCTION, join, MS, type Rules, TEXT } from "../common/rules.ts";
+import { ANYTHING, BOOLEAN, FUNCTION, join, MS, type Rules } from "../common/rules.ts";
 import {
   OWNER_RULES,
   type OwnerOptions,
@@ -88,7 +88,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   REMEMBER_RULES,
   OWNER_RULES,
   {
-    namespace: `${TEXT}, without '#'`,
+    namespace: "a non-empty string of whole characters, without '#'",
     ensureTable: BOOLEAN,
     clock: CLOCK,
     random: FUNCTION,

@@ -24,7 +24,7 @@ export const WAIT_UNTIL_FINISHED_RULES: Rules<WaitUntilFinishedOptions> = {
   intervalMs: MS,
   signal: SIGNAL,
 };
-const DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_000 } as const;
+export const WAIT_UNTIL_FINISHED_DEFAULTS = { timeoutMs: 60_000, intervalMs: 1_000 } as const;
 
 /**
  * Waits until none of the keys is held: those that are finished, released, over or absent don't
@@ -43,7 +43,8 @@ export const waitUntilFinished = async (
   options: WaitUntilFinishedOptions = {},
 ): Promise<string[]> => {
   checkOptions("waitUntilFinished", options, WAIT_UNTIL_FINISHED_RULES);
-  const { timeoutMs = DEFAULTS.timeoutMs, intervalMs = DEFAULTS.intervalMs, signal } = options;
+  const defaults = WAIT_UNTIL_FINISHED_DEFAULTS;
+  const { timeoutMs = defaults.timeoutMs, intervalMs = defaults.intervalMs, signal } = options;
   const { clock, clockSkewMs } = locks;
   const isHeld = (record: LockRecord) =>
     liveHoldings(record, clock.now() - clockSkewMs).some(({ status }) => status === "IN_PROGRESS");

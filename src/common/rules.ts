@@ -45,6 +45,10 @@ export const SIGNAL: Rule = ["an AbortSignal", (value) => value instanceof Abort
 export const join = <T extends readonly object[]>(...groups: T): Joined<T> => Object.assign({}, ...groups);
 type Joined<T> = T extends readonly [infer First, ...infer Others] ? First & Joined<Others> : unknown;
 
+/** The rules of these options, for what has not all of a kind. */
+export const pick = <T, Name extends keyof T>(rules: T, ...names: readonly Name[]): Pick<T, Name> =>
+  Object.fromEntries(names.map((name) => [name, rules[name]])) as Pick<T, Name>;
+
 export const wordsOf = (rule: Rule): string => (typeof rule === "string" ? rule : rule[0]);
 
 /** Whether a value is what the rule says: `true`, or `false`, or what it is instead. */
@@ -59,8 +63,8 @@ const isOne = (value: unknown, words: string): boolean => {
   const [, min, max] = / (\d+) to (\d+)/.exec(words) ?? [];
   if (max) return Number.isInteger(value) && (value as number) >= Number(min) && (value as number) <= Number(max);
   const methods = words.split(/ methods? /)[1];
-  if (words === "false" || value === null || Array.isArray(value)) return words === String(value);
-  if (!methods) return words.endsWith(` ${typeof value}`);
+  if (value === null || Array.isArray(value)) return false;
+  if (!methods) return words.endsWith(` ${typeof value}`) || (value === false && words === "false");
   const given = value as Record<string, unknown>;
   return typeof value === "object" && methods.split(", ").every((method) => typeof given[method] === "function");
 };

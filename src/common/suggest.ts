@@ -36,11 +36,9 @@ const plain = (name: string): string =>
 export const suggest = (unknown: string, options: readonly string[]): string => {
   const name = plain(unknown);
   if (NEEDLESS.test(name)) return `; ${unknown} is not needed: leave it out`;
-  // A name of its own goes before one from elsewhere, and that before all that is only alike.
-  const likeness = (option: string) => {
-    const own = plain(option);
-    return own === name ? 3 : ELSEWHERE[option]?.test(name) ? 2 : commonPairs(own, name);
-  };
+  // The same name goes before one from elsewhere, and that before most that are only alike.
+  const likeness = (option: string) =>
+    Math.max(commonPairs(plain(option), name), ELSEWHERE[option]?.test(name) ? 0.9 : 0);
   const best = Math.max(0.5, ...options.map(likeness));
   const found = options.filter((option) => likeness(option) === best).join(" or ");
   return found && `; did you mean ${found}${/Ms$/.test(found) && !/ms$/i.test(unknown) ? ", in milliseconds" : ""}?`;

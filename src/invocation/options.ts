@@ -6,7 +6,6 @@ import {
   type HoldingOptions,
   INVOCATION_RULES,
   type InvocationOptions,
-  ON_ERROR,
   type OnError,
   REPEAT_RULES,
   type RepeatOptions,
@@ -54,7 +53,7 @@ export const DYNAMO_LOCK_RULES: Rules<DynamoLockOptions> = /* @__PURE__ */ join(
   ANSWER_RULES,
   {
     onSuccess: "'finish' or 'release'",
-    onError: `${ON_ERROR} or a function`,
+    onError: "'release', 'finish', 'keep' or a function",
     storeResponse: BOOLEAN,
     replayedHeader: BOOLEAN,
   },

@@ -15,7 +15,6 @@ import {
   type Rule,
   type Rules,
   refuse,
-  TEXT,
 } from "../common/rules.ts";
 import {
   LEASE_CONTRADICTIONS,
@@ -61,8 +60,9 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
    */
   readonly namespace?: string | false | undefined;
   /**
-   * Who takes the lock, for people who read the table. Not a proof of ownership.
-   * @default `context.awsRequestId`; in a durable execution its ARN
+   * Who takes the lock, for people who read the table. Not a proof of ownership. In a durable execution
+   * it is the ARN of that.
+   * @default `context.awsRequestId`
    */
   readonly owner?: ((input: TInput, context: Context) => string) | undefined;
   /**
@@ -78,8 +78,9 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
   readonly timeoutEarlyMs?: number | undefined;
   /**
    * Run every handler without a lock, for local work: nothing is sent but the items that you commit,
-   * and the lock in the context is a stand-in.
-   * @default `DYNAMO_LOCK_DISABLED` is `1`, `true`, `yes` or `on` at the invocation
+   * and the lock in the context is a stand-in. The environment variable is read at each invocation:
+   * `1`, `true`, `yes` or `on`.
+   * @default `DYNAMO_LOCK_DISABLED`
    */
   readonly disabled?: boolean | undefined;
 }
@@ -130,6 +131,7 @@ export interface MaybeLockContext {
   readonly lock?: Lock;
 }
 
+/** What `onError` may be, or return. */
 export const ON_ERROR = "'release', 'finish' or 'keep'";
 
 export const ANSWER_RULES: Rules<AnswerOptions<never>> = { duplicateResponse: ANYTHING };
@@ -142,7 +144,7 @@ export const INVOCATION_RULES: Rules<InvocationOptions<never>> = /* @__PURE__ */
   REPORT_RULES,
   {
     locks: LOCK_CLIENT,
-    namespace: `false or ${TEXT}, without '#'`,
+    namespace: "false or a non-empty string of whole characters, without '#'",
     owner: FUNCTION,
     onMissingKey: "'throw' or 'run'",
     timeoutEarlyMs: MS_OF_INVOCATION,

@@ -7,6 +7,7 @@ import {
   hasShape,
   join,
   MS,
+  MS_OR_ZERO,
   type Rule,
   type Rules,
   SIGNAL,
@@ -68,7 +69,7 @@ export const OWNER_RULES: Rules<OwnerOptions> = { owner: TEXT };
 export const TAKE_RULES: Rules<TakeOptions> = /* @__PURE__ */ join(LEASE_RULES, LOSS_RULES, OWNER_RULES, {
   force: BOOLEAN,
   data: ANYTHING,
-  safeMs: WAIT_RULES.waitMs,
+  safeMs: MS_OR_ZERO,
   onExpiring: FUNCTION,
 });
 

@@ -53,7 +53,7 @@ export const sortKeyRule = (field: string, rule: Rule): Rule => [
 
 /** A rounded integer would be the sort key of somebody else's items too. */
 const SORT_KEY_VALUE: Rule = [
-  `${TEXT} or an exact number (no integer beyond 2^53 - 1)`,
+  "a non-empty string of whole characters or an exact number (no integer beyond 2^53 - 1)",
   (value) => fits(value, TEXT) || (Number.isFinite(value) && (Number.isSafeInteger(value) || Number(value) % 1 !== 0)),
 ];
 
@@ -87,10 +87,13 @@ export const namesOf = (options: AttributeOptions & Pick<TableOptions, "tableNam
 });
 
 /** Where the records are, by the options of a client. */
-export const layoutOf = (caller: string, options: LayoutOptions & TableOptions): TableLayout => {
-  const { sortKey, retentionMs = DEFAULTS.retentionMs, clockSkewMs = DEFAULTS.clockSkewMs } = options;
-  const layout = { ...namesOf(options), sortKey, retentionMs };
+export const layoutOf = (options: LayoutOptions & TableOptions): TableLayout => {
+  const { sortKey, retentionMs = DEFAULTS.retentionMs } = options;
+  return { ...namesOf(options), sortKey, retentionMs };
+};
+
+/** Checks what `layoutOf` gives for options that set more than the table's name. */
+export const checkLayout = (caller: string, layout: TableLayout, clockSkewMs: number = DEFAULTS.clockSkewMs): void => {
   refuse(caller, layout, NAME_CONTRADICTIONS);
-  refuse(caller, { retentionMs, clockSkewMs }, RETENTION_CONTRADICTIONS);
-  return layout;
+  refuse(caller, { retentionMs: layout.retentionMs, clockSkewMs }, RETENTION_CONTRADICTIONS);
 };

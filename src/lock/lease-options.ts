@@ -8,7 +8,7 @@ export interface LeaseOptions<TLease = number> {
   /**
    * How long a lock is held without a sign of life, in ms. In a batch it may be a function of the
    * record, which fails alone if the result is wrong.
-   * @default remaining time of the invocation; elsewhere 20_000
+   * @default 20_000; for a handler the rest of its invocation
    */
   readonly leaseMs?: TLease | undefined;
   /**
@@ -21,7 +21,7 @@ export interface LeaseOptions<TLease = number> {
    * `'observed'`: no wall clock ends a lease. It is over only when it was watched unchanged for its
    * length, in this call or in calls before it. How long a finished key is remembered goes by the wall
    * clock even so, within `clockSkewMs`.
-   * @default 'clock'
+   * @default `'clock'`
    */
   readonly expiry?: "clock" | "observed" | undefined;
 }
@@ -45,7 +45,7 @@ export interface LossOptions {
 
 export const LEASE_RULES: Rules<LeaseOptions> = {
   leaseMs: MS,
-  heartbeatMs: `${MS} or false`,
+  heartbeatMs: "a whole number of milliseconds from 1 to 3153600000000 or false",
   expiry: "'clock' or 'observed'",
 };
 

@@ -86,7 +86,7 @@ export class Locks {
     this.clockSkewMs = options.clockSkewMs ?? DEFAULTS.clockSkewMs;
     this.report = createReporter(options);
     this.transport = table?.transport ?? (client ? toTransport(client) : createTransport(options.clientConfig));
-    this.table = table ?? new Table(this.transport, layoutOf("LockClient", options), clock, random);
+    this.table = table ?? new Table(this.transport, layoutOf(options), clock, random);
     this.owner = owner;
     this.#cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);

@@ -8,11 +8,8 @@ export interface ReleaseOptions {
   readonly data?: unknown;
 }
 
-/**
- * Options of `lock.commit`: what is remembered with the finished key. Without `rememberMs`, that of
- * the middleware or of `once` holds, or the client's.
- */
-export interface CommitOptions extends ReleaseOptions, RememberOptions {
+/** Options of `lock.commit`: what is remembered with the finished key. */
+export interface CommitOptions extends ReleaseOptions {
   /**
    * The response that repeats get, as JSON. Left out: none is stored, also not what the handler
    * returns. `undefined` is stored as such.
@@ -20,6 +17,11 @@ export interface CommitOptions extends ReleaseOptions, RememberOptions {
   readonly result?: unknown;
   /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
   readonly status?: string | undefined;
+  /**
+   * How long repeats are blocked, in ms.
+   * @default that of the middleware or of `once`, or the client's
+   */
+  readonly rememberMs?: RememberOptions["rememberMs"];
 }
 
 /** Options of `lock.finish`. */

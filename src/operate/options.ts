@@ -3,6 +3,7 @@ import type { LockStatus } from "../common/record.ts";
 import { BOOLEAN, KEYS, MS_OR_ZERO, type Rules, TEXT } from "../common/rules.ts";
 
 export interface ListLocksFilter {
+  /** Only records of this status. */
   readonly status?: LockStatus | undefined;
   /** Who holds it, or was the last to. */
   readonly owner?: string | undefined;

@@ -9,7 +9,10 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
   readonly keyType?: "S" | undefined;
   /** For a table that other records share: the `LockClient` then needs its `sortKey`. */
   readonly sortKey?: { readonly attribute: string; readonly type: "S" | "N" } | undefined;
-  /** @default `'PAY_PER_REQUEST'` */
+  /**
+   * How requests are paid for: each, or by the capacity that is reserved.
+   * @default `'PAY_PER_REQUEST'`
+   */
   readonly billingMode?: "PAY_PER_REQUEST" | "PROVISIONED" | undefined;
   /** Read units per second; with `PROVISIONED`, and required there. */
   readonly readCapacityUnits?: number | undefined;
@@ -26,13 +29,25 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
   readonly warmReadUnitsPerSecond?: number | undefined;
   /** Write units per second that the table can serve at once, beyond 4,000 of a new on-demand table. */
   readonly warmWriteUnitsPerSecond?: number | undefined;
-  /** @default `'STANDARD'` */
+  /**
+   * What storage and requests cost. The second is for tables that are large and rarely used.
+   * @default `'STANDARD'`
+   */
   readonly tableClass?: "STANDARD" | "STANDARD_INFREQUENT_ACCESS" | undefined;
-  /** @default `false` */
+  /**
+   * Refuse to delete the table while this is on.
+   * @default `false`
+   */
   readonly deletionProtection?: boolean | undefined;
-  /** @default `false` */
+  /**
+   * Whether changes of its records are published as a stream.
+   * @default `false`
+   */
   readonly stream?: boolean | undefined;
-  /** @default `'NEW_AND_OLD_IMAGES'`, with `stream` */
+  /**
+   * What the stream shows of a changed record.
+   * @default `'NEW_AND_OLD_IMAGES'`, with `stream`
+   */
   readonly streamViewType?: "KEYS_ONLY" | "NEW_IMAGE" | "OLD_IMAGE" | "NEW_AND_OLD_IMAGES" | undefined;
   /**
    * Whose key encrypts the table: DynamoDB's own, or one in KMS, at KMS's price

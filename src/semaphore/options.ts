@@ -1,5 +1,5 @@
 /** Options of semaphores: all that options know of permits stands here. */
-import { type Contradictions, FUNCTION, fits, join, MS, type Rules } from "../common/rules.ts";
+import { type Contradictions, fits, join, MS, pick, type Rules } from "../common/rules.ts";
 import {
   ANSWER_RULES,
   type AnswerOptions,
@@ -44,10 +44,7 @@ export interface PermitOptions extends TryPermitOptions, PatienceOptions {}
 
 /** Options of `run` of a semaphore. */
 export interface RunPermitOptions extends PermitOptions {
-  /**
-   * Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a `LockTimeoutError`.
-   * @default none
-   */
+  /** Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a `LockTimeoutError`. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -57,11 +54,15 @@ export const PERMITS_RULES: Rules<PermitsOptions> = { permits: "a whole number f
 /** The upper bound is `MAX_SEMAPHORE_LEASE_MS`. */
 export const PERMIT_LEASE = "a whole number of milliseconds from 1 to 2592000000";
 
-/** A slot ends by the clock, so there is nothing to choose. */
-const PERMIT_LEASE_RULES = { leaseMs: PERMIT_LEASE, heartbeatMs: LEASE_RULES.heartbeatMs };
+/** A slot ends by the clock, so there is no `expiry` to choose. */
+const PERMIT_LEASE_RULES = /* @__PURE__ */ join(/* @__PURE__ */ pick(LEASE_RULES, "heartbeatMs"), {
+  leaseMs: PERMIT_LEASE,
+});
 
-const { expiry: _expiry, force: _force, ...TAKE_PERMIT_RULES } = TAKE_RULES;
-export const TRY_PERMIT_RULES: Rules<TryPermitOptions> = /* @__PURE__ */ join(TAKE_PERMIT_RULES, PERMIT_LEASE_RULES);
+export const TRY_PERMIT_RULES: Rules<TryPermitOptions> = /* @__PURE__ */ join(
+  /* @__PURE__ */ pick(TAKE_RULES, "owner", "data", "safeMs", "onExpiring", "onLost"),
+  PERMIT_LEASE_RULES,
+);
 export const PERMIT_RULES: Rules<PermitOptions> = /* @__PURE__ */ join(TRY_PERMIT_RULES, PATIENCE_RULES);
 export const RUN_PERMIT_RULES: Rules<RunPermitOptions> = /* @__PURE__ */ join(PERMIT_RULES, { timeoutMs: MS });
 
@@ -72,7 +73,7 @@ export const DYNAMO_SEMAPHORE_RULES: Rules<DynamoSemaphoreOptions> = /* @__PURE_
   LOSS_RULES,
   ANSWER_RULES,
   PERMITS_RULES,
-  { onError: `'release', 'keep' or ${FUNCTION}` },
+  { onError: "'release', 'keep' or a function" },
 );
 
 /** A lease that is the client's own may be longer than that of a permit. */
