@@ -1,7 +1,7 @@
 import { systemClock } from "../common/clock.ts";
 import { LockTableError } from "../common/errors.ts";
 import { checkArgument } from "../common/rules.ts";
-import { toTransport } from "../dynamodb/aws-sdk.ts";
+import { MORE_COMMANDS, toTransport } from "../dynamodb/aws-sdk.ts";
 import { type Look, poll, TABLE_IN_USE, tableRequests, ttlRequest } from "../dynamodb/new-table.ts";
 import { CLIENT, type TableOptions } from "../lock/options.ts";
 import type { CreateLockTableOptions } from "./table-options.ts";
@@ -71,7 +71,11 @@ export const createLockTable = async (
 ): Promise<LockTableDescription> => {
   checkArgument("createLockTable", "client, the first argument,", client, CLIENT);
   const spec = toTableSpec(options);
-  const work: Work = { spec, request: tableRequests(toTransport(client).send, spec.tableName), until: until(spec) };
+  const work: Work = {
+    spec,
+    request: tableRequests(toTransport(client, MORE_COMMANDS).send, spec.tableName),
+    until: until(spec),
+  };
   const { table, isOurs } = await untilActive(work);
   if (!isOurs) {
     const found = differences(spec, table, await tagsOf(work, table));
