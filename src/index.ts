@@ -47,14 +47,6 @@ export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
 export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
 export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
-export {
-  forceRelease,
-  type ListLocksFilter,
-  listLocks,
-  type PurgeLocksOptions,
-  purgeLocks,
-  releaseAllLocks,
-} from "./operate/admin.ts";
 export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
 export {
   type DescribeLockOptions,
@@ -62,6 +54,10 @@ export {
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
+export { listLocks } from "./operate/list-locks.ts";
+export type { ListLocksFilter, PurgeLocksOptions } from "./operate/options.ts";
+export { purgeLocks } from "./operate/purge-locks.ts";
+export { forceRelease, releaseAllLocks } from "./operate/release-locks.ts";
 export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
 export type {
   DynamoSemaphoreOptions,

@@ -90,7 +90,3 @@ export type Holding = Pick<LockRecord, "status" | "owner" | "token" | "fencingTo
 
 /** The record itself; of a semaphore, each of its holders. */
 export const holdingsOf = (record: LockRecord): readonly Holding[] => record.holders ?? [record];
-
-/** Whether nobody holds or remembers the key any more: every lease and window ended before `overBy`, epoch ms. */
-export const isOver = (record: LockRecord, overBy: number): boolean =>
-  holdingsOf(record).every(({ expiresAt }) => expiresAt <= overBy);
