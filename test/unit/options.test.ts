@@ -9,6 +9,7 @@ import {
   describeLock,
   dynamoLock,
   dynamoLockBatch,
+  dynamoSemaphore,
   forceRelease,
   LockClient,
   LockKeyError,
@@ -251,7 +252,6 @@ describe("an unknown option suggests the nearest name", () => {
     ["ownerName", "owner"],
     ["additionalTimeToWaitForLock", "waitMs, in milliseconds"],
     ["retry_timeout", "waitMs, in milliseconds"],
-    ["concurrency", "permits"],
     ["ttl", "rememberMs, in milliseconds"],
     ["region", "clientConfig"],
   ])("%s: %s", (name, suggestion) => {
@@ -277,6 +277,11 @@ describe("an unknown option suggests the nearest name", () => {
 
   it.each(["x", "", "__proto__x", "constructor", "toString", "completelyElse"])("%o: nothing is near", (name) => {
     expect(() => dynamoLock({ key, [name]: 1 } as Wrong)).toThrow(/; options are [^;]*$/);
+  });
+
+  it("a semaphore has permits", () => {
+    const make = () => dynamoSemaphore({ key, permits: 2, concurrency: 1 } as Wrong);
+    expect(make).toThrow(/^dynamoSemaphore: unknown option 'concurrency'; .*; did you mean permits\?$/);
   });
 
   it("a batch has another list", () => {
@@ -378,10 +383,10 @@ describe("an argument that is missing or misplaced is an error before anything i
 
   it.each<[string, () => unknown, string]>([
     ["get()", () => locks.get(undefined), "key is missing"],
-    ["get of several keys", () => locks.get(wrong(["a", "b"])), "got an array"],
-    ["count of several keys", () => locks.count(wrong(["a", "b"])), "got an array"],
+    ["get of several keys", () => locks.get(wrong(["a", "b"])), "got [Array]"],
+    ["count of several keys", () => locks.count(wrong(["a", "b"])), "got [Array]"],
     ["forceRelease(locks)", () => forceRelease(locks, undefined), "key is missing"],
-    ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got an array"],
+    ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got [Array]"],
   ])("%s", (_name, call, message) => refused(call, message, LockKeyError));
 
   it("lock.extend()", async () => {
