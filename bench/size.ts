@@ -1,81 +1,87 @@
 /**
- * What a middleware adds to a Lambda's bundle and to its cold start, beside Powertools' idempotency on DynamoDB.
+ * What a middleware adds to a function's bundle and to its cold start, beside Powertools' idempotency on DynamoDB: as a bundle
+ * (see scripts/build/bundle.ts), and as the packages are published.
  *
- * Bundled as for Lambda's nodejs24.x: minified, with the AWS SDK left out, which the runtime brings. Each import is timed
- * in a process of its own: once with the SDK already loaded, which leaves the code itself, and once with all that it imports.
+ * Each import is timed in a process of its own: once with the SDK already loaded, which leaves the code itself, and once with
+ * all that it imports.
  */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
-import { benchDirectory, fetchLibraries } from "./fetch.ts";
+import { bundle } from "../scripts/build/bundle.ts";
+import { build } from "../scripts/build.ts";
+import { cache } from "../scripts/fetch.ts";
 import { percentile, printTable } from "./figures.ts";
+import { importMs, POWERTOOLS, SDK } from "./imports.ts";
 
 const PROCESSES = 15;
 
-const entries = {
-  "middy-dynamo-lock: `dynamoLock`": `export { dynamoLock } from "./src/index.ts";`,
-  "middy-dynamo-lock: everything": `export * from "./src/index.ts";`,
-  "Powertools idempotency 2.35.0: `makeHandlerIdempotent`, `DynamoDBPersistenceLayer`": `
-    export { makeHandlerIdempotent } from "@aws-lambda-powertools/idempotency/middleware";
-    export { DynamoDBPersistenceLayer } from "@aws-lambda-powertools/idempotency/dynamodb";`,
+// Within the repository, so that the SDK is found.
+const directory = join(cache, "size");
+const dist = join(directory, "dist");
+mkdirSync(directory, { recursive: true });
+await build(dist);
+
+const ours = {
+  "`dynamoLock`": "{ dynamoLock }",
+  "`withLock`": "{ withLock }",
+  "`dynamoLockBatch`": "{ dynamoLockBatch }",
+};
+const bundles = {
+  ...Object.fromEntries(
+    Object.entries({ ...ours, everything: "*" }).map(([what, names]) => [
+      `middy-dynamo-lock: ${what}`,
+      `export ${names} from "./dist/index.js";`,
+    ]),
+  ),
+  "Powertools 2.35.0: `makeHandlerIdempotent`, `DynamoDBPersistenceLayer`": POWERTOOLS,
 };
 
-/** What the bundles leave to the runtime. Powertools uses the second one, too. */
-const SDK = ["@aws-sdk/client-dynamodb", "@aws-sdk/util-dynamodb"];
-
-const bundle = async (contents: string, name: string): Promise<string> => {
-  // There, because a bundle finds the SDK in the directory it lies in.
-  const outfile = join(benchDirectory, "size", `${name}.mjs`);
-  mkdirSync(join(benchDirectory, "size"), { recursive: true });
-  await build({
-    stdin: { contents, resolveDir: fileURLToPath(new URL("..", import.meta.url)) },
-    outfile,
-    bundle: true,
-    minify: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    external: ["@aws-sdk/*"],
-    logLevel: "error",
-  });
-  return outfile;
+const written = (name: string, contents: string | Uint8Array): string => {
+  const file = join(directory, name);
+  writeFileSync(file, contents);
+  return file;
 };
 
-/** How long the import takes in a fresh process, in ms. */
-const importMs = (file: string, before: readonly string[]): number => {
-  const script = `
-    for (const name of ${JSON.stringify(before)}) await import(name);
-    const start = performance.now();
-    await import(${JSON.stringify(pathToFileURL(file).href)});
-    console.log(performance.now() - start);`;
-  const args = ["--input-type=module", "--eval", script];
-  return Number(execFileSync(process.execPath, args, { cwd: benchDirectory, encoding: "utf8" }));
-};
-
-fetchLibraries();
-const measured = [];
-for (const [i, [name, contents]] of Object.entries(entries).entries()) {
-  measured.push({ name, file: await bundle(contents, `${i}`), alone: [] as number[], withSdk: [] as number[] });
+interface Timed {
+  readonly name: string;
+  readonly file: string;
+  readonly sizes: Readonly<Record<string, number>>;
+  readonly alone: number[];
+  readonly withSdk: number[];
 }
+
+const bundled: Timed[] = [];
+for (const [index, [name, contents]] of Object.entries(bundles).entries()) {
+  const { code, gzip } = await bundle(contents, directory);
+  const sizes = { "minified, kB": code.length / 1_000, "gzip, kB": gzip / 1_000 };
+  bundled.push({ name, file: written(`bundle-${index}.mjs`, code), sizes, alone: [], withSdk: [] });
+}
+const published: Timed[] = [];
+for (const [name, file, contents] of [
+  ["middy-dynamo-lock", join(dist, "index.js"), `export * from "./dist/index.js";`],
+  ["Powertools 2.35.0: middleware and persistence", written("powertools.mjs", POWERTOOLS), POWERTOOLS],
+] as const) {
+  const { modules } = await bundle(contents, directory);
+  published.push({ name, file, sizes: { modules }, alone: [], withSdk: [] });
+}
+
 // In turns, so that whatever else the machine does meets all of them.
 for (let i = 0; i < PROCESSES; i++) {
-  for (const { file, alone, withSdk } of measured) {
+  for (const { file, alone, withSdk } of [...bundled, ...published]) {
     alone.push(importMs(file, SDK));
     withSdk.push(importMs(file, []));
   }
 }
-printTable(
-  measured.map(({ name, file, alone, withSdk }) => {
-    const code = readFileSync(file);
-    return {
-      bundle: name,
-      "minified, kB": code.length / 1000,
-      "gzip, kB": gzipSync(code, { level: 9 }).length / 1000,
+
+console.log(`Node.js ${process.version}, median of ${PROCESSES} processes\n`);
+for (const [what, timed] of [["bundle", bundled] as const, ["as published", published] as const]) {
+  printTable(
+    timed.map(({ name, sizes, alone, withSdk }) => ({
+      [what]: name,
+      ...sizes,
       "import, ms": percentile(alone, 0.5),
       "import with the SDK, ms": percentile(withSdk, 0.5),
-    };
-  }),
-);
+    })),
+  );
+  console.log();
+}

@@ -55,7 +55,7 @@ export {
   purgeLocks,
   releaseAllLocks,
 } from "./operate/admin.ts";
-export { type CreateLockTableOptions, createLockTable } from "./operate/create-table.ts";
+export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
 export {
   type DescribeLockOptions,
   describeLock,

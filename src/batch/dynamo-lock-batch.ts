@@ -10,38 +10,43 @@ import {
   remember,
   take,
 } from "../lambda/middy-request.ts";
-import { isStream, refuseStreaming } from "../lambda/streams.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
 import { isReport, refuseAnswer } from "./outcome.ts";
 import { type BatchRun, createBatchGuard } from "./run.ts";
 
-/** Without a type argument the key function's record is `any`, which must not become the handler's. */
-type EventOf<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] };
+/**
+ * Without a type argument the key function's record is `any`, which must not become the handler's.
+ */
+type EventOfBatch<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] };
 
 /**
- * Middy middleware for SQS, Kinesis and DynamoDB Streams: takes a lock for each record of a batch. The handler is given the records
- * that are now its own; repeats that are finished are acknowledged, what another run holds comes back. Afterwards what succeeded is finished, and
- * what failed is released and comes back. In a FIFO queue's message group and in a stream nothing is processed behind a record that comes back.
+ * Middy middleware for SQS, Kinesis and DynamoDB Streams, which takes a lock for each record of a
+ * batch. The handler is given the records whose locks it has. Repeats that are finished are
+ * acknowledged, and records that another run holds come back. Afterwards a record that succeeded is
+ * finished. One that failed is released, and comes back. In a FIFO queue's message group and in a
+ * stream nothing is processed behind a record that comes back.
  *
- * The event source needs `FunctionResponseTypes: [ReportBatchItemFailures]`: without it Lambda acknowledges the whole batch.
- * Register it last: a middleware after it that answers early skips its `after`, and acknowledges what another run holds.
+ * The event source needs `FunctionResponseTypes: [ReportBatchItemFailures]`: without it Lambda
+ * acknowledges the whole batch. Register the middleware last. A middleware after it that answers
+ * early skips its `after`, and acknowledges what another run holds.
  *
  * @example
  * export const handler = middy<SQSEvent>()
  *   .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).orderId }))
  *   .handler(async (event) => Promise.allSettled(event.Records.map(ship)));
  *
- * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
- * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
+ * @throws LockOptionsError at construction. In an invocation LockBatchError, LockTableError or
+ * LockError: then Lambda retries the whole batch. If something is wrong with one record, that
+ * record comes back, and is reported (`record-failed`).
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(
   options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
-): DynamoLockMiddleware<EventOf<TRecord>, Context & LocksContext<TRecord>>;
+): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & LocksContext<TRecord>>;
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(
   options: DynamoLockBatchOptions<TRecord>,
-): DynamoLockMiddleware<EventOf<TRecord>, Context & MaybeLocksContext<TRecord>>;
+): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & MaybeLocksContext<TRecord>>;
 export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMiddleware<object, Context> {
   const begin = createBatchGuard("dynamoLockBatch", options);
   const timeoutEarlyMs = options.timeoutEarlyMs ?? DEFAULT_TIMEOUT_EARLY_MS;
@@ -59,7 +64,8 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
   };
 
   const dynamoLockBatchMiddlewareAfter: Hook = async (request) => {
-    // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError runs.
+    // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError
+    // runs.
     if (isThenable(request.response) && holdsFor(request, self)) request.response = await request.response;
     const { event } = request;
     const run = takeBatch(request);
@@ -67,10 +73,6 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
     if (isPastEarlyTimeout(request, timeoutEarlyMs)) {
       request.response = run.abandon("timeout");
       return;
-    }
-    if (isStream(request.response)) {
-      run.abandon("streaming");
-      throw refuseStreaming();
     }
     request.response = await run.settle(request.response, event);
   };

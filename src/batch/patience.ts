@@ -3,11 +3,14 @@ import { LockError, LockTimeoutError } from "../common/errors.ts";
 /** A DynamoDB that doesn't answer this often in a row is not asked any more. */
 const MAX_FAULTS = 10;
 
-/** Many requests to a DynamoDB that doesn't answer must not eat the invocation: each takes seconds to fail. */
+/**
+ * Many requests to a DynamoDB that doesn't answer must not eat the invocation: each takes seconds
+ * to fail.
+ */
 export class Patience {
-  #inARow = 0;
-  /** The first of the faults, while there was no answer at all. */
+  /** The first of the faults, as long as there was no answer at all. */
   onlyFault: unknown;
+  #inARow = 0;
   #answered = false;
 
   answered(): void {
@@ -18,7 +21,7 @@ export class Patience {
 
   /** An error that tells of DynamoDB's state counts as an answer. */
   failed(error: unknown): void {
-    if (!isFault(error)) this.answered();
+    if (!isSilence(error)) this.answered();
     else {
       this.#inARow++;
       if (!this.#answered) this.onlyFault ??= error;
@@ -30,6 +33,7 @@ export class Patience {
   }
 }
 
-const isFault = (error: unknown): boolean =>
-  (error instanceof LockError && (error.code === "LOCK_REQUEST" || error.code === "LOCK_CLOSED")) ||
-  (error instanceof LockTimeoutError && error.record === undefined);
+const isSilence = (error: unknown): boolean =>
+  error instanceof LockTimeoutError
+    ? error.record === undefined
+    : error instanceof LockError && (error.code === "LOCK_REQUEST" || error.code === "LOCK_CLOSED");

@@ -1,27 +1,22 @@
 import type { Context } from "aws-lambda";
 import { LockBatchError, LockLostError } from "../common/errors.ts";
 import type { KeptReason } from "../common/events.ts";
-import { inParallel } from "../common/parallel.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
-import { describeExecution, patienceOf, timeUntil } from "../lambda/execution.ts";
+import { describeExecution, patienceOf } from "../lambda/execution.ts";
 import { locksOf } from "../lambda/locks-of.ts";
 import { checkInvocation } from "../lambda/options.ts";
+import { isStream, refuseStreaming } from "../lambda/streams.ts";
 import type { Lock } from "../lock/lock.ts";
-import { type AcquiredBatch, acquireBatch } from "./acquire.ts";
-import {
-  BATCH_DEFAULTS,
-  type BatchLocks,
-  DYNAMO_LOCK_BATCH_RULES,
-  type DynamoLockBatchOptions,
-  RESPONSE_RESERVE_MS,
-} from "./options.ts";
-import { concludeBatch, type Outcome } from "./order.ts";
-import { type BatchResponse, type Failures, failuresOf } from "./outcome.ts";
-import { Patience } from "./patience.ts";
-import { type BatchItem, readBatch } from "./source.ts";
-import type { BatchRequest } from "./wanted.ts";
+import { acquireBatch } from "./acquire.ts";
+import { type BatchItem, type BatchRequest, toItems } from "./item.ts";
+import { type BatchLocks, DYNAMO_LOCK_BATCH_RULES, type DynamoLockBatchOptions } from "./options.ts";
+import { concludeBatch } from "./order.ts";
+import { type BatchResponse, failuresOf } from "./outcome.ts";
+import { respond } from "./respond.ts";
+import { isSettled, settleItems } from "./settle.ts";
+import { readBatch } from "./source.ts";
 
-/** Checks the options, and gives what takes the locks of a batch. */
+/** Checks the options, and gives the function that takes the locks of a batch. */
 export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
   checkInvocation(caller, options, DYNAMO_LOCK_BATCH_RULES);
   const locksInUse = locksOf(caller, options);
@@ -35,10 +30,12 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
         "a durable execution would get other records each time it is resumed: start one for each record, under dynamoLock",
       );
     }
-    const { Records: records } = event as { Records: readonly unknown[] };
+    const { clock, report } = locks;
     const around = tokensIn(context);
-    const request = { caller, options, locks, disabled, records, batch, context, execution, around };
-    const run = new BatchRun(request, await acquireBatch(request));
+    const request = { caller, options, locks, clock, report, disabled, batch, context, execution, around };
+    const items = toItems(request);
+    await acquireBatch(request, items);
+    const run = new BatchRun(request, items);
     try {
       return { run, context: contextOfRun(context, "locks", run.locks, run.tokens) };
     } catch (error) {
@@ -50,213 +47,125 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
 
 /** A batch between the acquisition of its keys and their settlement, which happens once. */
 export class BatchRun {
-  /** The handler's records, in the order of the batch. */
+  /** The records that the handler is given, in the order of the batch. */
   readonly records: readonly unknown[];
   readonly locks: BatchLocks<unknown, Lock | undefined>;
+  readonly tokens: readonly string[];
   readonly #request: BatchRequest;
-  readonly #acquired: AcquiredBatch;
-  /** The records that the handler is given, by their place in the batch. */
-  readonly #given: readonly number[];
-  readonly #all: ReadonlySet<unknown>;
+  readonly #items: readonly BatchItem[];
+  /** The items of the records that the handler is given. */
+  readonly #given: readonly BatchItem[];
   /** Most often one each: a record may be there twice, and several may share an identifier. */
-  readonly #byRecord: ReadonlyMap<unknown, readonly number[]>;
-  readonly #byIdentifier: ReadonlyMap<unknown, readonly number[]>;
+  readonly #byRecord: ReadonlyMap<unknown, readonly BatchItem[]>;
+  readonly #byIdentifier: ReadonlyMap<unknown, readonly BatchItem[]>;
 
-  constructor(request: BatchRequest, acquired: AcquiredBatch) {
-    const { records } = request;
+  constructor(request: BatchRequest, items: readonly BatchItem[]) {
     this.#request = request;
-    this.#acquired = acquired;
-    this.#given = [...acquired.plans.keys()].filter((index) => acquired.plans[index] === "run");
-    this.records = this.#given.map((index) => records[index]);
-    this.#all = new Set(records);
-    this.#byRecord = Map.groupBy(this.#given, (index) => records[index]);
-    this.#byIdentifier = Map.groupBy(this.#given, (index) => this.#identifierOf(index));
+    this.#items = items;
+    this.#given = items.filter(({ plan }) => plan === "run");
+    this.#byRecord = Map.groupBy(items, ({ record }) => record);
+    this.#byIdentifier = Map.groupBy(items, ({ identifier }) => identifier);
+    this.records = this.#given.map(({ record }) => record);
     this.locks = { get: (record) => this.#lockOf(record) };
+    this.tokens = this.#given.flatMap(({ lock }) => lock?.token ?? []);
   }
 
   /**
-   * Finishes what succeeded, releases what failed, and what is behind that; gives the response to Lambda. `event` is the handler's.
+   * Finishes what succeeded, and releases what failed and what is behind that. Gives the response
+   * to Lambda. `event` is the handler's.
    *
-   * @throws LockBatchError if `response` doesn't tell what failed; everything is released then.
+   * @throws LockBatchError if `response` doesn't tell what failed, after everything was released;
+   * LockError if it is a stream, under which everything is left to its lease.
    */
   async settle(response: unknown, event?: unknown): Promise<BatchResponse> {
-    const identifiers = this.#given.map((index) => this.#identifierOf(index));
-    const unawaited = await this.#awaitCalls();
-    let failures: Failures;
+    if (isStream(response)) {
+      this.abandon("streaming");
+      throw refuseStreaming();
+    }
+    await this.#awaitCalls();
     try {
-      failures = failuresOf(response, identifiers, this.#orderIn(event));
+      const identifiers = this.#given.map(({ identifier }) => identifier);
+      for (const [identifier, error] of failuresOf(response, identifiers, this.#orderIn(event))) {
+        for (const item of this.#byIdentifier.get(identifier) ?? []) item.failure ??= { error };
+      }
     } catch (error) {
-      await this.#settleEach([], unawaited.hanging);
+      await settleItems(this.#request, this.#given);
       throw error;
     }
-    const { failed, hanging } = unawaited;
-    const outcomes = this.#conclude((index) => failed.has(index) || failures.has(this.#identifierOf(index)));
-    await this.#settleEach(outcomes, hanging);
-    this.#reportFollowers(outcomes);
-    return this.#response(outcomes, (index) => failed.get(index) ?? failures.get(this.#identifierOf(index)));
-  }
-
-  get tokens(): string[] {
-    return this.#given.flatMap((index) => this.#acquired.locks[index]?.token ?? []);
+    concludeBatch(this.#items);
+    await settleItems(this.#request, this.#given);
+    this.#reportFollowers();
+    return respond(this.#request.batch, this.#items);
   }
 
   /** The handler failed, and says nothing of single records. */
   async fail(): Promise<void> {
-    const { hanging } = await this.#awaitCalls();
-    await this.#settleEach([], hanging);
-  }
-
-  /** Waits for what the handler has begun on its locks and not awaited. A record whose commit fails, or hangs, has failed. */
-  async #awaitCalls(): Promise<{ failed: Map<number, unknown>; hanging: Set<Lock> }> {
-    const failed = new Map<number, unknown>();
-    const hanging = new Set<Lock>();
-    const ms = patienceOf(this.#request.execution);
-    const wait = async (index: number) => {
-      const lock = this.#acquired.locks[index];
-      const unawaited = await lock?.unawaited(ms);
-      if (lock && unawaited?.hangs) hanging.add(lock);
-      if (unawaited?.failure) failed.set(index, unawaited.failure.error);
-    };
-    await Promise.all(this.#given.map(wait));
-    return { failed, hanging };
-  }
-
-  /** The handler may go on, but not under these locks. What it has not finished itself comes back. */
-  abandon(kept: KeptReason): BatchResponse {
-    for (const index of this.#given) {
-      const lock = this.#acquired.locks[index];
-      if (lock && !isSettled(lock)) lock.abandon(kept, new LockLostError(lock.key, "expired"));
-    }
-    const outcomes = this.#conclude((index) => this.#acquired.locks[index]?.status !== "finished");
-    return this.#response(outcomes, () => undefined);
+    await this.#awaitCalls();
+    await settleItems(this.#request, this.#given);
   }
 
   /**
-   * A record itself is known by that, also if the handler has changed it; a copy by its identifier,
-   * if only one record has that.
+   * The handler may go on, but not under these locks. What it has not finished itself comes back.
+   */
+  abandon(kept: KeptReason): BatchResponse {
+    for (const item of this.#given) {
+      const { lock } = item;
+      if (lock && !isSettled(lock)) lock.abandon(kept, new LockLostError(lock.key, "expired"));
+      if (lock?.status !== "finished") item.failure = { error: undefined };
+    }
+    concludeBatch(this.#items);
+    return respond(this.#request.batch, this.#items);
+  }
+
+  /**
+   * Waits for what the handler has begun on its locks and not awaited. A record whose commit fails,
+   * or hangs, has failed.
+   */
+  async #awaitCalls(): Promise<void> {
+    const ms = patienceOf(this.#request.execution);
+    const wait = async (item: BatchItem) => {
+      const unawaited = await item.lock?.unawaited(ms);
+      item.failure = unawaited?.failure;
+      item.hangs = unawaited?.hangs;
+    };
+    await Promise.all(this.#given.map(wait));
+  }
+
+  /**
+   * A record is known by itself, also if the handler has changed it. A copy is known by its
+   * identifier, if no other has that.
    */
   #lockOf(record: unknown): Lock | undefined {
-    const { batch } = this.#request;
     const itself = this.#byRecord.get(record);
-    const identifier = batch.identify(record);
-    const found = itself ?? (this.#all.has(record) ? [] : (this.#byIdentifier.get(identifier) ?? []));
-    const [lock, ...others] = new Set(found.map((index) => this.#acquired.locks[index]));
-    if (found.length === 0) {
-      throw new LockBatchError("context.locks.get: this is none of the records that the handler was given");
-    }
-    if (others.length === 0) return lock;
+    const all = itself ?? this.#byIdentifier.get(this.#request.batch.identify(record)) ?? [];
+    const found = all.filter(({ plan }) => plan === "run");
+    const [lock, ...others] = new Set(found.map((item) => item.lock));
+    if (found.length > 0 && others.length === 0) return lock;
     throw new LockBatchError(
-      itself
-        ? "context.locks.get: the batch has this record several times, under different keys"
-        : `context.locks.get: this is a copy of a record, and ${found.length} records of the batch have its identifier ${identifier}: ` +
-            "give the record itself, as it is in event.Records",
+      `context.locks.get: ${
+        found.length === 0
+          ? "this is none of the records that the handler was given"
+          : itself
+            ? "the batch has this record several times, under different keys"
+            : `this is a copy of a record, and ${found.length} records have its identifier ${found[0]?.identifier}: ` +
+              "give the record itself, as it is in event.Records"
+      }`,
     );
   }
 
-  #identifierOf(index: number): string {
-    return (this.#request.batch.items[index] as BatchItem).identifier;
-  }
-
-  /** Undefined if a middleware behind us has replaced the event with one of another shape. */
+  /** Undefined if a later middleware has replaced the event with one of another shape. */
   #orderIn(event: unknown): unknown[] | undefined {
     const { Records: records } = Object(event) as { Records?: unknown };
     if (!Array.isArray(records)) return undefined;
-    return records.map((record) => {
-      const [index] = this.#byRecord.get(record) ?? [];
-      return index === undefined ? this.#request.batch.identify(record) : this.#identifierOf(index);
-    });
+    return records.map((record) => this.#byRecord.get(record)?.[0]?.identifier ?? this.#request.batch.identify(record));
   }
 
-  #conclude(hasFailed: (index: number) => boolean): Outcome[] {
-    const { places, plans } = this.#acquired;
-    return concludeBatch(places, plans, hasFailed);
-  }
-
-  /**
-   * Finishes where the outcome says so, and releases the rest. Lanes side by side, each in its order: after a crash, nothing is finished
-   * ahead of an earlier record about the same thing, which would run again after it. Nor is anything behind a finish of which nobody
-   * knows whether it applied. What a lock can't do it reports, and the response tells what the handler did.
-   */
-  async #settleEach(outcomes: readonly Outcome[], hanging: ReadonlySet<Lock>): Promise<void> {
-    const { options, batch, execution, locks } = this.#request;
-    const { concurrency = BATCH_DEFAULTS.concurrency } = options;
-    const lanes = Map.groupBy(this.#given, (index) => batch.items[index]?.lane ?? index);
-    const left = new Set(this.#given.flatMap((index) => this.#acquired.locks[index] ?? []));
-    const patience = new Patience();
-    let isOver = false;
-    const settleLane = async (lane: readonly number[]) => {
-      let isBroken = false;
-      for (const index of lane) {
-        const lock = this.#acquired.locks[index];
-        const isFinish = outcomes[index] === "finish";
-        if (!lock || (isBroken && isFinish)) continue;
-        if (hanging.has(lock)) {
-          isBroken = true; // nobody knows what becomes of it
-          continue;
-        }
-        if (isOver || patience.isOver) return;
-        await (isFinish ? lock.finish() : lock.release()).then(
-          () => patience.answered(),
-          (error: unknown) => {
-            patience.failed(error);
-            isBroken ||= !(error instanceof LockLostError);
-          },
-        );
-        left.delete(lock);
-      }
-    };
-    const limit = { clock: locks.clock, ms: timeUntil(RESPONSE_RESERVE_MS, execution) };
-    await inParallel(lanes.values(), concurrency, settleLane, limit);
-    isOver = true;
-    for (const lock of left) if (!isSettled(lock)) lock.abandon("unsettled");
-  }
-
-  #reportFollowers(outcomes: readonly Outcome[]): void {
-    const { plans, places, locks } = this.#acquired;
-    for (const [index, outcome] of outcomes.entries()) {
-      const lock = plans[index] === "follow" && outcome === "drop" && locks[places[index]?.leader as number];
-      if (!lock) continue;
-      const { key, owner, token, fencingToken, elapsedMs } = lock;
-      this.#request.locks.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
+  /** Reports the repeats within the batch that are acknowledged. */
+  #reportFollowers(): void {
+    for (const { plan, outcome, leader } of this.#items) {
+      if (plan !== "follow" || outcome !== "drop" || !leader?.lock) continue;
+      const { key, owner, token, fencingToken, elapsedMs } = leader.lock;
+      this.#request.report({ type: "dropped", key, owner, token, fencingToken, elapsedMs });
     }
   }
-
-  #response(outcomes: readonly Outcome[], reasonOf: (index: number) => unknown): BatchResponse {
-    const { batch } = this.#request;
-    const identifiers = batch.items.flatMap(({ identifier }, index) =>
-      outcomes[index] === "return" ? identifier : [],
-    );
-    const returned = batch.fromLowest ? lowestOf(identifiers) : [...new Set(identifiers)];
-    const response = { batchItemFailures: returned.map((itemIdentifier) => ({ itemIdentifier })) };
-    if (batch.fromLowest) return response;
-    return withResults(response, outcomes, (index) => reasonOf(index) ?? this.#acquired.reasons.get(index));
-  }
 }
-
-/**
- * Sequence numbers are whole numbers of many digits. The first record that comes back need not have
- * the lowest: a middleware may have sorted the records, and several may have one number.
- */
-const lowestOf = (sequenceNumbers: readonly string[]): string[] =>
-  sequenceNumbers.toSorted((a, b) => a.length - b.length || (a < b ? -1 : 1)).slice(0, 1);
-
-const isSettled = ({ status }: Lock): boolean => status !== "held" && status !== "expired";
-
-/**
- * For a `@middy/sqs-partial-batch-failure` that was registered before us: its `after` runs when ours has made the response, and reads from
- * it a result for each record of the event. They can't be enumerated, so that Lambda sees nothing of them.
- */
-const withResults = (
-  response: BatchResponse,
-  outcomes: readonly Outcome[],
-  reasonOf: (index: number) => unknown,
-): BatchResponse => {
-  for (const [index, outcome] of outcomes.entries()) {
-    const value =
-      outcome === "return"
-        ? { status: "rejected", reason: reasonOf(index) }
-        : { status: "fulfilled", value: undefined };
-    Object.defineProperty(response, index, { value });
-  }
-  return response;
-};

@@ -9,8 +9,9 @@ import { createBatchGuard } from "./run.ts";
 type EventOf<TRecord> = { Records: TRecord[] };
 
 /**
- * `dynamoLockBatch` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
- * handler has ended: prefer it where other middlewares answer early, for such an answer acknowledges what another run holds.
+ * `dynamoLockBatch` around a plain Lambda handler, with the same options. Nothing can return past
+ * it, and it knows when the handler has ended. Prefer it where other middlewares answer early: such
+ * an answer acknowledges what another run holds.
  *
  * @example
  * export const handler = withLockBatch(
@@ -18,8 +19,9 @@ type EventOf<TRecord> = { Records: TRecord[] };
  *   { key: (record) => JSON.parse(record.body).orderId },
  * );
  *
- * @throws LockOptionsError at construction. In an invocation: LockBatchError, LockTableError, LockError; then the whole batch is to
- * be retried. What is wrong with one record is no error: it comes back, and is reported (`record-failed`).
+ * @throws LockOptionsError at construction. In an invocation LockBatchError, LockTableError or
+ * LockError: then Lambda retries the whole batch. If something is wrong with one record, that
+ * record comes back, and is reported (`record-failed`).
  */
 export function withLockBatch<TRecord, TContext extends object = Context>(
   handler: (
@@ -58,10 +60,6 @@ export function withLockBatch<TRecord>(
         run.abandon("timeout"); // of a Middy within: its handler may still be running
       else await run.fail();
       throw error;
-    }
-    if (isStream(response)) {
-      run.abandon("streaming");
-      throw refuseStreaming();
     }
     return run.settle(response, given);
   };

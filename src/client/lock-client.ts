@@ -5,7 +5,8 @@ import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/ke
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { fromStorable } from "../common/result.ts";
 import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/rules.ts";
-import { withNewTable } from "../dynamodb/ensure-table.ts";
+import { MORE_COMMANDS } from "../dynamodb/aws-sdk.ts";
+import { withNewTable } from "../dynamodb/new-table.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
 import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
@@ -48,7 +49,10 @@ export class LockClient implements LockClientLike {
     checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
     refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#ensuresTable = ensureTable === true;
-    this.#locks = new Locks(options, ensureTable ? { withTable: (request) => this.#withNewTable(request) } : {});
+    this.#locks = new Locks(options, {
+      commands: MORE_COMMANDS,
+      ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
+    });
   }
 
   /** For the functions beside the client, and the middlewares. */

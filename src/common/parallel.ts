@@ -7,9 +7,10 @@ export interface TimeLimit {
 }
 
 /**
- * Works on all items, at most `concurrency` at a time, in their order. The next item is asked for when its turn has come, so that
- * a generator may leave out what is not wanted any more. The work must not reject. When the time is up nothing more is begun, and
- * what is under way is left to itself: then it gives false.
+ * Works on all items, at most `concurrency` at a time, in their order. The next item is asked for
+ * when its turn has come, so that a generator may leave out what is not wanted any more. The work
+ * must not reject. When the time is up nothing more is begun, and what is under way is left to
+ * itself: then it gives false.
  */
 export const inParallel = async <T>(
   items: Iterable<T>,

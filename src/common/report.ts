@@ -7,7 +7,10 @@ import { conceal } from "./record.ts";
 /** Metrics by name. Those whose name ends in Time are milliseconds, the others are counts. */
 type Measured = Readonly<Record<string, number>>;
 
-/** How loud an event is, what it counts for, and the problem it tells of if no error need be thrown for it. */
+/**
+ * The level at which an event is logged, its metrics, and its problem in words, if it has one for
+ * which no error need be thrown.
+ */
 type Kind<TEvent> = readonly [
   level: keyof LockLogger,
   measure?: ((event: TEvent) => Measured) | undefined,
@@ -21,7 +24,8 @@ const failed = () => ({ LockFailed: 1 });
 /**
  * The metrics are few, because each name is paid for, and have no dimensions: a key or an owner
  * would make a metric of every run. The user's own dimensions, such as Powertools' `service`, hold
- * for them too. A lease that ended, and then is found taken by another, is lost twice, as events are.
+ * for them too. A lease that ends, and is then found taken by another run, counts as lost twice, as
+ * there are two events.
  */
 const KINDS: { readonly [T in LockEvent["type"]]: Kind<Extract<LockEvent, { readonly type: T }>> } = {
   acquired: ["debug", acquired],
@@ -57,10 +61,16 @@ const KINDS: { readonly [T in LockEvent["type"]]: Kind<Extract<LockEvent, { read
   "not-started": ["warn", ({ records }) => ({ LockNotStarted: records })],
 };
 
-/** Tells of an event. `problem` is the line to print for it if nobody hears, where only the caller can word it. */
+/**
+ * Tells of an event. `problem` is the line to print for it if nobody hears, where only the caller
+ * can word it.
+ */
 export type Reporter = (event: LockEvent, problem?: string) => void;
 
-/** Tells the listener, the metrics and the logger. A problem that neither listener nor logger took is printed. */
+/**
+ * Tells the listener, the metrics and the logger. A problem that neither listener nor logger took
+ * is printed.
+ */
 export const createReporter = ({
   logger,
   metrics,

@@ -1,4 +1,4 @@
-/** What an error of AWS, its SDK or the network says of the request that failed. */
+/** Classifies errors of AWS, its SDK and the network by what they say of the request. */
 import { LockError, textOf } from "../common/errors.ts";
 import type { Item } from "../protocol/item.ts";
 
@@ -9,7 +9,9 @@ export interface CancellationReason {
   readonly Item?: Item | undefined;
 }
 
-/** The parts of an error that are used here. What was thrown may lack any of them, or be no error. */
+/**
+ * The parts of an error that are used here. What was thrown may lack any of them, or be no error.
+ */
 export interface AwsError extends Error {
   readonly code?: unknown;
   readonly $metadata?: { readonly httpStatusCode?: number; readonly attempts?: number };
@@ -36,7 +38,10 @@ const REFUSED = /ConditionalCheckFailed/;
 const NEVER_SENT = /^CredentialsProvider|Region is missing|credential object|Invalid URL/;
 const CONFLICT = /TransactionConflict|TransactionInProgress/;
 export const PASSING = /Throttling|ThroughputExceeded|RequestLimitExceeded|TransactionConflict/;
-/** Errors of the server, of the SDK, and codes of Node.js: `ECONNRESET`, `ERR_SSL_...`, `UND_ERR_SOCKET`. */
+/**
+ * Errors of the server, of the SDK, and codes of Node.js: `ECONNRESET`, `ERR_SSL_...`,
+ * `UND_ERR_SOCKET`.
+ */
 const FAULT =
   /\b(TransactionInProgress|InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout|(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)\b)/;
 
@@ -70,7 +75,10 @@ export const isPassing = (error: unknown): boolean => outcomeOf(error) === "pass
 /** Whether an error is DynamoDB's own word that it did not apply the request. */
 export const isRefusal = (error: unknown): boolean => ["refused", "passing"].includes(outcomeOf(error));
 
-/** Errors of requests that were sent again after an attempt of which nobody knows whether it applied. */
+/**
+ * Errors of requests that were sent again after an attempt of which nobody knows whether it
+ * applied.
+ */
 const afterDoubt = new WeakSet<object>();
 
 export const rememberDoubt = (error: unknown): void => {
@@ -80,7 +88,10 @@ export const rememberDoubt = (error: unknown): void => {
 /** The SDK notes in its errors how often it sent the request. */
 const wasRetried = (error: unknown): boolean => (read(error).$metadata?.attempts ?? 1) > 1;
 
-/** Whether a request that failed with this error may have applied, by the last attempt or an earlier one. */
+/**
+ * Whether a request that failed with this error may have applied, by the last attempt or an earlier
+ * one.
+ */
 export const mayHaveApplied = (error: unknown): boolean =>
   afterDoubt.has(Object(error)) || !isRefusal(error) || wasRetried(error);
 
@@ -90,6 +101,9 @@ export const isTransient = (error: unknown): boolean =>
   error.code === "LOCK_REQUEST" &&
   ["passing", "unknown"].includes(outcomeOf(error.cause));
 
-/** Whether the request may have applied, also if a later attempt was refused for good. Expects one of our errors. */
+/**
+ * Whether the request may have applied, also if a later attempt was refused for good. Expects one
+ * of our errors.
+ */
 export const isInDoubt = (error: unknown): boolean =>
   error instanceof LockError && error.cause !== undefined && mayHaveApplied(error.cause);

@@ -14,42 +14,53 @@ import {
   UpdateItemCommand,
   UpdateTimeToLiveCommand,
 } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import { LockOptionsError, textOf } from "../common/errors.ts";
 import type { Output, Transport } from "./transport.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each has an input of its own
-const COMMANDS: Readonly<Record<string, new (input: any) => any>> = {
+export type Commands = Readonly<Record<string, new (input: any) => any>>;
+
+/** What a handler's lock sends. */
+const HANDLER_COMMANDS: Commands = {
+  GetItem: GetItemCommand,
+  TransactWriteItems: TransactWriteItemsCommand,
+  UpdateItem: UpdateItemCommand,
+};
+
+/** What programs and operators send beside it. A handler's bundle doesn't need them. */
+export const MORE_COMMANDS: Commands = {
   BatchGetItem: BatchGetItemCommand,
   CreateTable: CreateTableCommand,
   DeleteItem: DeleteItemCommand,
   DescribeTable: DescribeTableCommand,
   DescribeTimeToLive: DescribeTimeToLiveCommand,
-  GetItem: GetItemCommand,
   ListTagsOfResource: ListTagsOfResourceCommand,
   Scan: ScanCommand,
-  TransactWriteItems: TransactWriteItemsCommand,
-  UpdateItem: UpdateItemCommand,
   UpdateTimeToLive: UpdateTimeToLiveCommand,
 };
 
 /** A transport on a client of the user's, which stays open. */
-export const toTransport = (client: DynamoDBClient): Transport => ({
-  send: (operation, input, { signal, onFailure } = {}) => {
-    const command = new (COMMANDS[operation] as (typeof COMMANDS)[string])(input);
-    if (onFailure) {
-      const watch = (next: (args: unknown) => Promise<unknown>) => (args: unknown) =>
-        next(args).catch((error: unknown) => {
-          onFailure(error);
-          throw error;
-        });
-      // Within the SDK's retries, which come first in this step.
-      command.middlewareStack.add(watch, { step: "finalizeRequest", name: "middyDynamoLockAttempts" });
-    }
-    return client.send(command, signal && { abortSignal: signal }) as Output;
-  },
-  region: async () => client.config.region(),
-  close: () => {},
-});
+export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transport => {
+  const commands = { ...HANDLER_COMMANDS, ...more };
+  return {
+    send: (operation, input, { signal, onFailure } = {}) => {
+      const command = new (commands[operation] as Commands[string])(input);
+      if (onFailure) {
+        const watch = (next: (args: unknown) => Promise<unknown>) => (args: unknown) =>
+          next(args).catch((error: unknown) => {
+            onFailure(error);
+            throw error;
+          });
+        // Within the SDK's retries, which come first in this step.
+        command.middlewareStack.add(watch, { step: "finalizeRequest", name: "middyDynamoLockAttempts" });
+      }
+      return client.send(command, signal && { abortSignal: signal }) as Output;
+    },
+    region: async () => (client as DynamoDBClient).config.region(),
+    close: () => {},
+  };
+};
 
 /** DynamoDB Local on the Docker host, for a function that `sam local invoke` runs in a container. */
 const SAM_LOCAL_ENDPOINT = "http://host.docker.internal:8000";
@@ -58,7 +69,7 @@ const SAM_LOCAL_ENDPOINT = "http://host.docker.internal:8000";
  * A client whose hung connection can't eat an invocation: at most about 5 s for a request. (The SDK's own defaults have
  * no timeouts: https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html)
  */
-export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient => {
+export const createClient = (config: DynamoDBClientConfigLike = {}): DynamoDBClient => {
   const { AWS_SAM_LOCAL, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB } = process.env;
   const local = AWS_SAM_LOCAL && !AWS_ENDPOINT_URL && !AWS_ENDPOINT_URL_DYNAMODB;
   try {
@@ -66,7 +77,7 @@ export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient 
       maxAttempts: 3,
       requestHandler: { connectionTimeout: 500, requestTimeout: 1_000, throwOnRequestTimeout: true },
       ...(local && { endpoint: SAM_LOCAL_ENDPOINT }),
-      ...config,
+      ...(config as DynamoDBClientConfig),
     });
   } catch (error) {
     throw new LockOptionsError(`clientConfig: the AWS SDK can't make a client of it: ${textOf(error)}`);
@@ -74,7 +85,7 @@ export const createClient = (config: DynamoDBClientConfig = {}): DynamoDBClient 
 };
 
 /** A transport on a client that is made for it. */
-export const createTransport = (config?: DynamoDBClientConfig): Transport => {
+export const createTransport = (config?: DynamoDBClientConfigLike, more?: Commands): Transport => {
   const client = createClient(config);
-  return { ...toTransport(client), close: () => client.destroy() };
+  return { ...toTransport(client, more), close: () => client.destroy() };
 };

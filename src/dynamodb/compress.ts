@@ -3,7 +3,8 @@ import { promisify } from "node:util";
 
 /**
  * Largest response that is stored, in bytes after compression: DynamoDB's 400 kB for an item
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html) less room for its key.
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html) less room for
+ * its key.
  */
 export const MAX_RESULT_BYTES = 390_000;
 

@@ -1,4 +1,6 @@
-/** Turns errors of AWS into ours: what failed, AWS's own message, what was not done, and what to do. */
+/**
+ * Turns errors of AWS into ours: what failed, AWS's own message, what was not done, and what to do.
+ */
 import { LockError, LockTableError, textOf } from "../common/errors.ts";
 import type { TableLayout } from "../protocol/expression.ts";
 import { codesOf, isNamed, mayHaveApplied, outcomeOf, PASSING, reasonsOf } from "./aws-errors.ts";
@@ -11,7 +13,10 @@ const KMS = /\bKMS|kms:/;
 const DENIED = /^AccessDenied|is not authorized to perform/;
 const READS = /Get|Scan|Query|Describe|List/;
 
-/** The error of ours that says what to do about one of AWS. `region` may reject: a stand-in for a client has none. */
+/**
+ * The error of ours that says what to do about one of AWS. `region` may reject: a stand-in for a
+ * client has none.
+ */
 export const translate = async (
   { tableName, keyAttribute, sortKey }: Pick<TableLayout, "tableName" | "keyAttribute" | "sortKey">,
   region: () => Promise<string>,
@@ -56,8 +61,8 @@ const whatIsUndone = (action: string, error: unknown): string => {
 };
 
 /**
- * Advice, by the words in which AWS, its SDK and Node.js tell what is wrong. Of a refused permission
- * AWS names the action, the resource and the kind of policy, though not in every message
+ * Advice, by the words in which AWS, its SDK and Node.js tell what is wrong. Of a refused
+ * permission AWS names the action, the resource and the kind of policy, though not in every message
  * (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html). A table that
  * is encrypted with a key of KMS needs the caller's permission for that, too
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
@@ -89,9 +94,9 @@ const adviceOn = (action: string, tableName: string): readonly (readonly [sympto
 ];
 
 /**
- * Adds to an error of a commit what its message leaves out: of a cancelled transaction, which of the
- * items were refused; of a missing table or permission, what all of them need. A transaction needs
- * the permission of each of its writes
+ * Adds to an error of a commit what its message leaves out: of a cancelled transaction, which of
+ * the items were refused; of a missing table or permission, what all of them need. A transaction
+ * needs the permission of each of its writes
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html).
  */
 export const explained = (error: unknown, items: readonly object[]): unknown => {

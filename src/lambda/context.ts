@@ -5,7 +5,10 @@ import { isPlain } from "../common/json.ts";
 /** Longer than any lease: what says so, such as a mock, tells no time. */
 const MAX_MS = 100 * 365 * 24 * 3_600_000;
 
-/** A durable execution's context carries Lambda's inside (https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html). */
+/**
+ * A durable execution's context carries Lambda's inside
+ * (https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html).
+ */
 export const lambdaContextOf = (context: object): Partial<Context> => {
   const { lambdaContext } = context as { lambdaContext?: unknown };
   return typeof lambdaContext === "object" && lambdaContext !== null ? lambdaContext : context;
@@ -38,7 +41,10 @@ export const remainingMsOf = (context: object): number => {
 /** The names under which a run finds its locks in its context. */
 type Name = "lock" | "locks";
 
-/** By a run's context, and by what it finds in it: the tokens of its locks, and of those around it. */
+/**
+ * The tokens of a run's locks, and of those around it, by its context and by the locks that it
+ * finds there.
+ */
 const tokens = new WeakMap<object, readonly string[]>();
 
 /** The tokens of the locks around a run that is given this context, or a copy of it. */
@@ -58,11 +64,14 @@ export const tokensIn = (context: object): readonly string[] => {
 };
 
 /**
- * The context of one run: the caller's, and under `name` what the run holds. It is an object of its own, because runs may share
- * the caller's: an inner run must not change what an outer one finds. Without a `value` it has none, whatever the caller's has.
+ * The context of one run: the caller's, and under `name` what the run holds. It is an object of its
+ * own, because runs may share the caller's: an inner run must not change what an outer one finds.
+ * Without a `value` it has none, whatever the caller's has.
  *
- * Copies of a plain object share its accessors, such as `callbackWaitsForEmptyEventLoop`, which Lambda's runtime for Node.js 22 has
- * (https://github.com/aws/aws-lambda-nodejs-runtime-interface-client/blob/main/src/CallbackContext.js). Other objects are wrapped.
+ * Copies of a plain object share its accessors, such as `callbackWaitsForEmptyEventLoop`, which
+ * Lambda's runtime for Node.js 22 has
+ * (https://github.com/aws/aws-lambda-nodejs-runtime-interface-client/blob/main/src/CallbackContext.js).
+ * Other objects are wrapped.
  */
 export const contextOfRun = <T extends object>(
   callers: T,
@@ -89,13 +98,17 @@ const setFree = (descriptors: PropertyDescriptorMap, property: PropertyKey): voi
 };
 
 /**
- * Whether a copy does what the object does. A class may have private fields, and state that must not be there twice: the step
- * counter of a durable execution. A mock may answer to names that it doesn't list.
+ * Whether a copy does what the object does. An instance of a class may have private fields, and
+ * state that must not be there twice, such as the step counter of a durable execution. A mock may
+ * answer to names that it doesn't list.
  */
 const isCopied = (value: object): boolean =>
   isPlain(value) && !types.isProxy(value) && durableArnOf(value) === undefined;
 
-/** Reads, writes and calls everything but `name` on the original. The copy is what `console.log` shows. */
+/**
+ * Reads, writes and calls everything but `name` on the original. The copy is what `console.log`
+ * shows.
+ */
 const wrap = <T extends object>(original: T, copy: T, name: Name): T => {
   const holderOf = (property: PropertyKey) => (property === name ? copy : original);
   // biome-ignore lint/complexity/noBannedTypes: a proxy of any function
@@ -103,7 +116,7 @@ const wrap = <T extends object>(original: T, copy: T, name: Name): T => {
     new Proxy(target, {
       apply: (_target, self, args) => Reflect.apply(target, self === wrapped ? original : self, args),
     });
-  /** `set` leaves out the receiver, which is the proxy: a setter of the original is called on that. */
+  /** Leaves out the receiver, so that a setter is called on the original and not on the proxy. */
   const onHolder =
     (trap: "set" | "has" | "deleteProperty" | "defineProperty") =>
     (_copy: T, property: PropertyKey, value?: PropertyDescriptor) =>

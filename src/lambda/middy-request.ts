@@ -23,15 +23,18 @@ export interface DynamoLockMiddleware<TEvent, TContext> {
   onError(request: MiddyRequest<TEvent, TContext>): Promise<void>;
 }
 
-/** What one instance holds for a request, and has to settle once. */
+/** The lock or batch that one instance holds for a request, and has to settle once. */
 export interface Held {
-  /** A `before` after this instance's has answered, so that no `after` runs: gives the answer that is to be given. */
+  /**
+   * Settles when a `before` behind this instance's has answered, so that no `after` runs. Gives the
+   * answer that goes out.
+   */
   readonly answeredEarly: (response: unknown) => Promise<unknown>;
 }
 
 /**
- * What each instance holds for a request, and until when the invocation lasts. Not in `request.internal`, which Middy 6
- * shares between requests when the user supplies it.
+ * By request: what each instance holds, and until when the invocation lasts. It is not kept in
+ * `request.internal`, which Middy 6 shares between requests when the user supplies it.
  */
 const invocations = new WeakMap<object, { readonly held: Map<symbol, Held>; readonly deadline: number }>();
 
@@ -45,7 +48,10 @@ export const remember = (request: { context: Context }, instance: symbol, held: 
 export const holdsFor = (request: object, instance: symbol): boolean =>
   invocations.get(request)?.held.has(instance) ?? false;
 
-/** What is to be settled, once: `after` may be followed by `onError`. Nothing, if this request acquired nothing. */
+/**
+ * Gives what is to be settled, and only once: `onError` may follow `after`. Undefined if this
+ * request holds nothing.
+ */
 export const take = <T extends Held>(request: object, instance: symbol): T | undefined => {
   const all = invocations.get(request)?.held;
   const held = all?.get(instance) as T | undefined;
@@ -54,8 +60,8 @@ export const take = <T extends Held>(request: object, instance: symbol): T | und
 };
 
 /**
- * No `after` runs when a `before` answers: what instances before this one hold would stay taken. The innermost sees the answer first.
- * Where one throws, the `onError`s of the others settle theirs.
+ * Answers a request early. No `after` runs when a `before` answers, so what other instances hold is
+ * settled here, the innermost first. Where one throws, the `onError`s of the others settle theirs.
  */
 export const answerEarly = async (
   request: { internal: object; earlyResponse?: unknown },
@@ -91,9 +97,10 @@ export const DEFAULT_TIMEOUT_EARLY_MS = 5;
 const TIMER_SLACK_MS = 2;
 
 /**
- * A `timeoutEarlyResponse` that answers, or throws an error of its own, looks to our hooks like a handler that ended.
- * Only time tells them apart: Middy's timer fires when `timeoutEarlyInMillis` are left, and a handler that ended by
- * itself had more. By the monotonic clock too, because the wall clock may have been set back meanwhile.
+ * A `timeoutEarlyResponse` that answers, or throws an error of its own, looks to our hooks like a
+ * handler that ended. Only time tells them apart: Middy's timer fires when `timeoutEarlyInMillis`
+ * are left, and a handler that ended by itself had more. The monotonic clock is asked too, because
+ * the wall clock may have been set back.
  */
 export const isPastEarlyTimeout = (request: { context: Context }, timeoutEarlyMs: number): boolean => {
   const byMonotonic = (invocations.get(request)?.deadline ?? Number.POSITIVE_INFINITY) - systemClock.monotonic();

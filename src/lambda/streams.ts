@@ -1,12 +1,16 @@
-/** What goes on after the handler has returned: streamed responses and callbacks. No lock can cover them. */
+/**
+ * Streamed responses and callbacks: they go on after the handler has returned, so no lock can cover
+ * them.
+ */
 import { LockError, LockLostError, LockOptionsError } from "../common/errors.ts";
 import type { Lock } from "../lock/lock.ts";
 
 const AFTER_RETURN = "goes on after the handler has returned, and its key is settled then";
 
 /**
- * A handler with a callback ends when it calls that, long after it has returned. Node.js 24 on Lambda has no callbacks
- * (https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html), and tells such handlers by their number of parameters, too.
+ * A handler with a callback ends when it calls that, long after it has returned. Node.js 24 on
+ * Lambda has no callbacks (https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html), and
+ * tells such handlers by their number of parameters, too.
  */
 export const refuseCallback = (caller: string, { length }: { readonly length: number }): void => {
   if (length < 3) return;
@@ -16,7 +20,10 @@ export const refuseCallback = (caller: string, { length }: { readonly length: nu
   );
 };
 
-/** In streaming mode `after` runs before the body does: the work is not done, and a repeat could not be answered. */
+/**
+ * In streaming mode `after` runs before the body does: the work is not done, and a repeat could not
+ * be answered.
+ */
 export const isStream = (response: unknown): boolean => {
   try {
     return [response, Object(response).body].some(canBeRead);
@@ -25,7 +32,10 @@ export const isStream = (response: unknown): boolean => {
   }
 };
 
-/** Whether a value is a stream of Node.js or of the web. A mock that answers to every name seems to be both. */
+/**
+ * Whether a value is a stream of Node.js or of the web. A mock that answers to every name seems to
+ * be both.
+ */
 const canBeRead = (value: unknown): boolean => {
   const { pipe, getReader } = Object(value) as { pipe?: unknown; getReader?: unknown };
   return (typeof pipe === "function") !== (typeof getReader === "function");

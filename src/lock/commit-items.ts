@@ -8,7 +8,7 @@ import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 type Test = (value: unknown) => boolean;
-/** What a member must be, and how that is seen. */
+/** A rule for a member: what it must be, in words and as a test. */
 type Rule = readonly [mustBe: string, test: Test];
 
 const isMap = (value: unknown): value is Members => Object.prototype.toString.call(value) === "[object Object]";
@@ -18,7 +18,7 @@ const listOf =
   (value) =>
     Array.isArray(value) && Array.from(value).every(test); // unlike the array itself, visits holes
 
-/** What stands in a map. The SDK leaves out what is undefined. */
+/** The entries of a map. The SDK leaves out those that are undefined. */
 const entriesOf = (value: unknown): [string, unknown][] =>
   isMap(value) ? Object.entries(value).filter(([, member]) => member !== undefined) : [];
 
@@ -45,7 +45,7 @@ const TYPES: Readonly<Record<string, Test>> = {
 
 const TEXT: Rule = ["a non-empty string", (value) => isText(value) && value !== ""];
 const MAP: Rule = ["an object", isMap];
-/** What each action must have beside `TableName`. */
+/** The members that each action must have beside `TableName`. */
 const ACTIONS: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
   Put: { Item: MAP },
   Update: { Key: MAP, UpdateExpression: TEXT },
@@ -65,7 +65,10 @@ const ATTRIBUTE_VALUE: Rule = [
 ];
 const MARSHALL = "make it with marshall of @aws-sdk/util-dynamodb";
 
-/** DynamoDB allows no more (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html). */
+/**
+ * DynamoDB allows no more
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+ */
 const MAX_TRANSACTION_ITEMS = 100;
 
 const refuse: (what: string) => never = (what) => {
@@ -73,9 +76,10 @@ const refuse: (what: string) => never = (what) => {
 };
 
 /**
- * Copies of the items as they are to be sent, whatever the caller does to them meanwhile. `own`: where the lock's records are.
+ * Checks and copies the items, so that nothing the caller does to them meanwhile is sent. `own`:
+ * the keys of the lock's records.
  *
- * @throws LockOptionsError for the first that is no item, or would not be written as it stands there
+ * @throws LockOptionsError for the first element that is no item, or would be written as another
  */
 export const checkedItems = (
   items: readonly TransactWriteItem[],

@@ -1,4 +1,3 @@
-import QuickLRU from "quick-lru";
 import type { Clock } from "../common/clock.ts";
 import type { LockRecord } from "../common/record.ts";
 
@@ -9,21 +8,26 @@ const GENERATIONS = 1_024;
  * in and out, so that who gets a response may change it. A reply that was on its way when its key was forgotten stays out.
  */
 export class FinishedCache {
-  readonly #records: QuickLRU<string, LockRecord>;
+  /** The least recently used first. */
+  readonly #records = new Map<string, LockRecord>();
+  readonly #size: number;
   readonly #clock: Clock;
   /** How often keys were forgotten, by a hash of the key. Two with one hash only keep each other's replies out. */
   readonly #generations = new Uint32Array(GENERATIONS);
 
   constructor(size: number, clock: Clock) {
-    this.#records = new QuickLRU({ maxSize: size });
+    this.#size = size;
     this.#clock = clock;
   }
 
   get(key: string): LockRecord | undefined {
     const record = this.#records.get(key);
-    const copy = record && record.expiresAt > this.#clock.now() ? copyOf(record) : undefined;
-    if (!copy) this.#records.delete(key);
-    return copy;
+    if (!record || record.expiresAt <= this.#clock.now()) {
+      this.#records.delete(key);
+      return undefined;
+    }
+    this.#put(record);
+    return copyOf(record);
   }
 
   /** A number that `set` compares: it changes when the key is forgotten. Ask for it before a request is sent. */
@@ -34,17 +38,22 @@ export class FinishedCache {
   /** Keeps what a request has brought, unless its key was forgotten since it was sent. Several keys are not kept. */
   set(record: LockRecord, generation: number | undefined): void {
     if (record.status !== "FINISHED" || record.keyCount !== undefined) return;
-    if (this.generation(record.key) === generation) this.#put(record);
+    if (this.generation(record.key) === generation) this.#put(copyOf(record));
   }
 
   /** Puts the stored response to a record that is kept. */
   complete(record: LockRecord): void {
-    if (this.#records.get(record.key)?.token === record.token) this.#put(record);
+    if (this.#records.get(record.key)?.token === record.token) this.#put(copyOf(record));
   }
 
-  #put(record: LockRecord): void {
-    const copy = copyOf(record);
-    if (copy) this.#records.set(record.key, copy);
+  #put(record: LockRecord | undefined): void {
+    if (!record) return;
+    this.#records.delete(record.key);
+    this.#records.set(record.key, record);
+    for (const oldest of this.#records.keys()) {
+      if (this.#records.size <= this.#size) return;
+      this.#records.delete(oldest);
+    }
   }
 
   delete(key: string): void {
@@ -67,6 +76,6 @@ const copyOf = (record: LockRecord): LockRecord | undefined => {
 
 const generationOf = (key: string): number => {
   let hash = 0;
-  for (let index = 0; index < key.length; index++) hash = (Math.imul(hash, 31) + key.charCodeAt(index)) >>> 0;
-  return hash % GENERATIONS;
+  for (let index = 0; index < key.length; index++) hash = (hash * 31 + key.charCodeAt(index)) % GENERATIONS;
+  return hash;
 };

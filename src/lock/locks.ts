@@ -9,7 +9,7 @@ import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createReporter, type Reporter } from "../common/report.ts";
 import { fromStorable } from "../common/result.ts";
-import { createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
+import { type Commands, createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
 import { Table } from "../dynamodb/table.ts";
 import type { Transport } from "../dynamodb/transport.ts";
 import { keyOf } from "../protocol/expression.ts";
@@ -56,6 +56,8 @@ export interface AttemptOptions
 export interface LocksParts {
   /** Wraps what may find the table missing. */
   readonly withTable?: (<T>(request: () => Promise<T>) => Promise<T>) | undefined;
+  /** What is sent beside what locks need. */
+  readonly commands?: Commands | undefined;
   /** In place of the table of the options. */
   readonly table?: Table | undefined;
 }
@@ -78,14 +80,15 @@ export class Locks {
   readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Of options that have been checked. */
-  constructor(options: LocksOptions, { withTable = (request) => request(), table }: LocksParts = {}) {
+  constructor(options: LocksOptions, { withTable = (request) => request(), commands, table }: LocksParts = {}) {
     const { clock = systemClock, random = Math.random, owner = randomUUID(), client, cacheSize } = options;
     this.options = options;
     this.clock = clock;
     this.random = random;
     this.clockSkewMs = options.clockSkewMs ?? DEFAULTS.clockSkewMs;
     this.report = createReporter(options);
-    this.transport = table?.transport ?? (client ? toTransport(client) : createTransport(options.clientConfig));
+    this.transport =
+      table?.transport ?? (client ? toTransport(client, commands) : createTransport(options.clientConfig, commands));
     this.table = table ?? new Table(this.transport, layoutOf(options), clock, random);
     this.owner = owner;
     this.#cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;

@@ -1,5 +1,5 @@
 /** Options that several doors have: each is declared once, its type and text above, its rule and its default below. */
-import type { DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import type { LockEventListener, LockLogger, LockMetrics } from "../common/events.ts";
 import { type Contradictions, FUNCTION, fits, MS, type Rule, type Rules, TEXT } from "../common/rules.ts";
 
@@ -14,13 +14,13 @@ export interface TableOptions {
    * Your `DynamoDBClient`, or a client for documents (`DynamoDBDocumentClient`).
    * @default a new client
    */
-  readonly client?: DynamoDBClient | undefined;
+  readonly client?: DynamoDBClientLike | undefined;
   /**
    * Configuration of the client that is made: region, endpoint, credentials. Its defaults keep a hung
    * connection from eating the invocation.
    * @default 500 ms to connect, 1,000 ms for a reply, 3 attempts
    */
-  readonly clientConfig?: DynamoDBClientConfig | undefined;
+  readonly clientConfig?: DynamoDBClientConfigLike | undefined;
   /**
    * How far wall clocks may differ, in ms. A lease, and the time that a finished key is remembered,
    * are over for others this long after their end by the clock. The latter is so with

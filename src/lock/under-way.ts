@@ -2,12 +2,16 @@ import type { Clock } from "../common/clock.ts";
 import { LockError } from "../common/errors.ts";
 import { inParallel } from "../common/parallel.ts";
 
-/** A promise that knows whether anybody listens to it: a failure that nobody has heard of, nobody has dealt with. */
+/**
+ * A promise that knows whether anybody listens to it: a failure that nobody has heard of, nobody
+ * has dealt with.
+ */
 class Call extends Promise<void> {
   static override get [Symbol.species]() {
     return Promise;
   }
 
+  isVital = false;
   isHeard = false;
   hasFailed = false;
 
@@ -36,14 +40,17 @@ export interface Unawaited {
   readonly failure: { readonly error: unknown } | undefined;
 }
 
-/** The calls on a lock that are under way, and those that failed without anybody having heard of it. */
+/**
+ * The calls on a lock that are under way, and those that failed without anybody having heard of it.
+ */
 export class UnderWay {
-  readonly #calls = new Map<Call, { readonly isVital: boolean }>();
+  readonly #calls = new Set<Call>();
 
   /** `isVital`: must not fail unheard. */
   add(isVital: boolean, work: Promise<void>): Promise<void> {
     const call = new Call((resolve) => resolve(work));
-    this.#calls.set(call, { isVital });
+    call.isVital = isVital;
+    this.#calls.add(call);
     work.then(
       () => this.#calls.delete(call),
       () => {
@@ -54,25 +61,23 @@ export class UnderWay {
     return call;
   }
 
-  /** Waits for what is under way by now, at most `ms`. From then on its failures are no unhandled rejections. */
+  /**
+   * Waits for what is under way by now, at most `ms`. From then on its failures are no unhandled
+   * rejections.
+   */
   async settled(clock: Clock, ms: number): Promise<Unawaited> {
     let failure: Unawaited["failure"];
-    const calls = [...this.#calls].filter(([call]) => !(call.hasFailed && call.isHeard));
+    const calls = [...this.#calls].filter(({ hasFailed, isHeard }) => !(hasFailed && isHeard));
     if (calls.length === 0) return { hangs: false, failure };
-    for (const [call] of calls) call.catch(() => {});
-    const isDone = await inParallel(
-      calls,
-      calls.length,
-      async ([call, { isVital }]) => {
-        await call.catch((error: unknown) => {
-          if (isVital) failure ??= { error };
-        });
-        this.#calls.delete(call);
-      },
-      { clock, ms },
-    );
-    if (!isDone && calls.some(([call, { isVital }]) => isVital && this.#calls.has(call)))
-      failure ??= { error: hanging() };
-    return { hangs: !isDone, failure };
+    for (const call of calls) call.catch(() => {});
+    const wait = async (call: Call) => {
+      await call.catch((error: unknown) => {
+        if (call.isVital) failure ??= { error };
+      });
+      this.#calls.delete(call);
+    };
+    const hangs = !(await inParallel(calls, calls.length, wait, { clock, ms }));
+    if (hangs && calls.some((call) => call.isVital && this.#calls.has(call))) failure ??= { error: hanging() };
+    return { hangs, failure };
   }
 }

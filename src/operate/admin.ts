@@ -1,6 +1,5 @@
 /** What an operator does to locks that are not their own: functions beside the client, so that a bundle carries only what it uses. */
 import { randomUUID } from "node:crypto";
-import type { LockClient } from "../client/lock-client.ts";
 import { LockError, LockOptionsError } from "../common/errors.ts";
 import { type LockKey, NAMESPACE_SEPARATOR, toStoredKey } from "../common/key.ts";
 import { holdingsOf, isOver, type LockRecord, withoutTokens } from "../common/record.ts";
@@ -8,7 +7,7 @@ import { checkArgument, checkOptions, show } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import { removeAsSeen } from "../dynamodb/remove.ts";
 import { LOCK_CLIENT } from "../lambda/options.ts";
-import { type Locks, locksIn } from "../lock/locks.ts";
+import { type LockClientLike, type Locks, locksIn } from "../lock/locks.ts";
 import type { Item } from "../protocol/item.ts";
 import { forceRelease as forceReleaseWrite, type ScanFilter, toFilter } from "../protocol/operate.ts";
 import { LIST_LOCKS_RULES, type ListLocksFilter, PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
@@ -29,7 +28,10 @@ export type { ListLocksFilter, PurgeLocksOptions };
  *
  * @throws LockOptionsError at the call; LockTableError, LockError from the loop
  */
-export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): AsyncGenerator<LockRecord, void, void> => {
+export const listLocks = (
+  locks: LockClientLike,
+  filter: ListLocksFilter = {},
+): AsyncGenerator<LockRecord, void, void> => {
   const internals = internalsOf("listLocks", locks);
   checkOptions("listLocks", filter, LIST_LOCKS_RULES);
   return scan(internals, filter);
@@ -55,7 +57,7 @@ export const listLocks = (locks: LockClient, filter: ListLocksFilter = {}): Asyn
  *
  * @throws LockOptionsError, LockKeyError, LockTableError, LockError, or AggregateError of the deletions that failed
  */
-export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions = {}): Promise<string[]> => {
+export const purgeLocks = async (locks: LockClientLike, options: PurgeLocksOptions = {}): Promise<string[]> => {
   const internals = internalsOf("purgeLocks", locks);
   checkOptions("purgeLocks", options, PURGE_LOCKS_RULES);
   const { keys, olderThanMs, finished = false } = options;
@@ -100,7 +102,7 @@ export const purgeLocks = async (locks: LockClient, options: PurgeLocksOptions =
  * @throws LockKeyError, LockTableError, LockError
  */
 export const forceRelease = async (
-  locks: LockClient,
+  locks: LockClientLike,
   key: LockKey,
   ...others: readonly never[]
 ): Promise<LockRecord | undefined> => {
@@ -117,7 +119,7 @@ export const forceRelease = async (
  *
  * @throws LockTableError, LockError, or AggregateError of the locks that could not be released
  */
-export const releaseAllLocks = async (locks: LockClient, ...others: readonly never[]): Promise<LockRecord[]> => {
+export const releaseAllLocks = async (locks: LockClientLike, ...others: readonly never[]): Promise<LockRecord[]> => {
   const internals = internalsOf("releaseAllLocks", locks, others);
   return forEachRecord(scan(internals, { consistentRead: true }), "released", (seen) =>
     // Taking another slot of a semaphore changes its record, but it is the same lock.
@@ -126,7 +128,7 @@ export const releaseAllLocks = async (locks: LockClient, ...others: readonly nev
 };
 
 /** Checks the arguments. A function without options refuses some that were meant to limit its work. */
-const internalsOf = (caller: string, locks: LockClient, others: readonly unknown[] = []): Locks => {
+const internalsOf = (caller: string, locks: LockClientLike, others: readonly unknown[] = []): Locks => {
   checkArgument(caller, "locks, the first argument,", locks, LOCK_CLIENT);
   if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
   return locksIn(locks) as Locks;

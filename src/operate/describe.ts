@@ -15,24 +15,27 @@ export interface DescribeLockOptions {
   readonly now?: number | undefined;
 }
 
-/** One holding, for people. Times are ISO 8601 with the offset of the time zone. */
+/** One holding, for people to read. Times are ISO 8601 with the offset of the time zone. */
 export interface HoldingDescription {
   readonly status: LockStatus;
   readonly owner: string;
   readonly fencingToken: number;
   readonly acquiredAt: string;
-  /** End of the lease, or of the time that a finished key is remembered; absent when released. */
+  /** When the lease ends, or when a finished key is forgotten. Absent when released. */
   readonly expiresAt?: string;
-  /** From the acquisition until now, or until a finish or a release, in ms. */
+  /** The time from the acquisition until now, or until a finish or a release, in ms. */
   readonly elapsedMs: number;
-  /** Until `expiresAt`, in ms, never negative. */
+  /** The time until `expiresAt`, in ms, never negative. */
   readonly remainingMs: number;
 }
 
 export interface LockDescription extends HoldingDescription {
   readonly key: string;
   readonly updatedAt: string;
-  /** Of a semaphore: those who have not released it. The fields above are those of the latest to take it. */
+  /**
+   * Those who have not released a semaphore. The fields above are then those of the latest to take
+   * it.
+   */
   readonly holders?: readonly HoldingDescription[];
 }
 
@@ -59,7 +62,8 @@ export const DESCRIBE_LOCK_RULES: Rules<DescribeLockOptions> = {
 };
 
 /**
- * A record as people read it: how long the key has been held, how long it still will be, and when, in a time zone of choice.
+ * Describes a record for people: how long the key has been held, how long it still will be, and
+ * when, in a time zone of choice.
  *
  * @example
  * const record = await locks.get("report-2026-11-21");
@@ -72,16 +76,19 @@ export const describeLock = (record: LockRecord, options: DescribeLockOptions = 
   checkOptions("describeLock", options, DESCRIBE_LOCK_RULES);
   const { timeZone = "UTC", now = systemClock.now() } = options;
   const write = timeWriter(timeZone);
-  const describe = ({ status, owner, fencingToken, acquiredAt, expiresAt }: Holding): HoldingDescription => ({
-    status,
-    owner,
-    fencingToken,
-    acquiredAt: write(acquiredAt),
-    ...(expiresAt > 0 && { expiresAt: write(expiresAt) }),
-    elapsedMs: Math.max(0, (status === "FINISHED" || status === "RELEASED" ? record.updatedAt : now) - acquiredAt),
-    remainingMs: Math.max(0, expiresAt - now),
-  });
-  const holders = holdingsOf(record).filter((holding) => holding.status !== "RELEASED");
+  const describe = ({ status, owner, fencingToken, acquiredAt, expiresAt }: Holding): HoldingDescription => {
+    const isOver = status === "FINISHED" || status === "RELEASED";
+    return {
+      status,
+      owner,
+      fencingToken,
+      acquiredAt: write(acquiredAt),
+      ...(expiresAt > 0 && { expiresAt: write(expiresAt) }),
+      elapsedMs: Math.max(0, (isOver ? record.updatedAt : now) - acquiredAt),
+      remainingMs: Math.max(0, expiresAt - now),
+    };
+  };
+  const holders = holdingsOf(record).filter(({ status }) => status !== "RELEASED");
   return {
     key: record.key,
     ...describe(record),
@@ -98,9 +105,10 @@ const timeWriter = (timeZone: string): ((epochMs: number) => string) => {
   const format = formatOf(timeZone) as Intl.DateTimeFormat; // its name has been checked
   return (epochMs) => {
     if (!(Math.abs(epochMs) <= MAX_EPOCH_MS)) return String(epochMs); // not from a clock: something else wrote it
-    const name = format.formatToParts(epochMs).find(({ type }) => type === "timeZoneName")?.value ?? "GMT";
-    const [, sign = "+", hours = "00", minutes = "00"] = /^GMT([+-])(\d+):(\d+)/.exec(name) ?? [];
-    const offsetMs = Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
-    return `${new Date(epochMs + offsetMs).toISOString().slice(0, -1)}${sign}${hours}:${minutes}`;
+    // It ends in "GMT" or "GMT+01:00".
+    const [, offset = "+00:00"] = /GMT([+-]\d+:\d+)/.exec(format.format(epochMs)) ?? [];
+    const [hours, minutes] = offset.split(":") as [string, string];
+    const offsetMs = (Number(hours) * 60 + Number(`${offset[0]}${minutes}`)) * 60_000;
+    return new Date(epochMs + offsetMs).toISOString().replace("Z", offset);
   };
 };

@@ -1,19 +1,6 @@
-import type { CreateTableCommandInput, StreamViewType, TableDescription, Tag } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "../common/clock.ts";
-import {
-  BOOLEAN,
-  type Contradictions,
-  checkOptions,
-  firstSet,
-  fits,
-  join,
-  MS_OR_ZERO,
-  type Rule,
-  type Rules,
-  refuse,
-  TEXT,
-} from "../common/rules.ts";
-import { ATTRIBUTE_RULES, type AttributeOptions, NAME_CONTRADICTIONS, namesOf, sortKeyRule } from "../lock/layout.ts";
+import { BOOLEAN, fits, MS_OR_ZERO, type Rule, TEXT } from "../common/rules.ts";
+import { ATTRIBUTE_RULES, type AttributeOptions, sortKeyRule } from "../lock/layout.ts";
 import { CLOCK, type TableOptions } from "../lock/options.ts";
 
 /** Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise. */
@@ -61,7 +48,7 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
    * What the stream shows of a changed record.
    * @default `'NEW_AND_OLD_IMAGES'`, with `stream`
    */
-  readonly streamViewType?: StreamViewType | undefined;
+  readonly streamViewType?: "KEYS_ONLY" | "NEW_IMAGE" | "OLD_IMAGE" | "NEW_AND_OLD_IMAGES" | undefined;
   /**
    * Whose key encrypts the table: DynamoDB's own, or one in KMS, at KMS's price
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/EncryptionAtRest.html).
@@ -93,14 +80,32 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
   readonly clock?: Clock | undefined;
 }
 
-/** The same, with what is always needed filled in. */
-export type TableSpec = CreateLockTableOptions & {
-  readonly tableName: string;
-  readonly keyAttribute: string;
-  readonly ttlAttribute: string;
-};
+/** One option, as data. */
+type TableOption = readonly [
+  rule: Rule,
+  /**
+   * Where it stands in the request that creates the table, and in the table's description:
+   * `outer.inner`.
+   */
+  path?: string,
+  more?: {
+    /** Where it stands in the description, if that is elsewhere. */
+    readonly described?: string;
+    /** The value that a description means when it leaves it out. */
+    readonly absent?: unknown;
+    /** The option that it needs: in words, and whether that is set. */
+    readonly only?: readonly [words: string, isSet: (options: CreateLockTableOptions) => boolean];
+    /** How its value is written in the request. */
+    // biome-ignore lint/suspicious/noExplicitAny: the rule has checked it
+    readonly write?: (value: any) => unknown;
+    /** Whether a table has what was asked for. Without it the two have to be equal. */
+    // biome-ignore lint/suspicious/noExplicitAny: the rule has checked it
+    readonly fits?: (asked: any, actual: any) => boolean;
+  },
+];
 
 const UNITS = "a whole number from 1 to 9007199254740991";
+const isObject = (value: unknown): value is object => fits(value, "an object") === true;
 
 const POLICY: Rule = [
   "a policy document, as an object or as JSON",
@@ -113,138 +118,91 @@ const POLICY: Rule = [
   },
 ];
 
-export const CREATE_LOCK_TABLE_RULES: Rules<CreateLockTableOptions> = /* @__PURE__ */ join(ATTRIBUTE_RULES, {
-  tableName: TEXT,
-  keyType: ["'S': keys are stored as strings, so that 42 and '42' are one key", (value: unknown) => value === "S"],
-  sortKey: /* @__PURE__ */ sortKeyRule("type", "'S' or 'N'"),
-  billingMode: "'PAY_PER_REQUEST' or 'PROVISIONED'",
-  readCapacityUnits: UNITS,
-  writeCapacityUnits: UNITS,
-  maxReadRequestUnits: UNITS,
-  maxWriteRequestUnits: UNITS,
-  warmReadUnitsPerSecond: UNITS,
-  warmWriteUnitsPerSecond: UNITS,
-  tableClass: "'STANDARD' or 'STANDARD_INFREQUENT_ACCESS'",
-  deletionProtection: BOOLEAN,
-  stream: BOOLEAN,
-  streamViewType: "'KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE' or 'NEW_AND_OLD_IMAGES'",
-  encryption: "'AWS_OWNED' or 'KMS'",
-  kmsKeyId: TEXT,
-  resourcePolicy: POLICY,
-  tags: [
-    "an object of strings",
-    (value: unknown) =>
-      fits(value, "an object") && Object.values(value as object).every((tag) => typeof tag === "string"),
-  ],
-  waitMs: MS_OR_ZERO,
-  waitForTtl: BOOLEAN,
-  clock: CLOCK,
-} as const);
-
-const isProvisioned = ({ billingMode }: CreateLockTableOptions) => billingMode === "PROVISIONED";
-
-const CONTRADICTIONS: Contradictions<CreateLockTableOptions> = [
-  [
-    (options) => !isProvisioned(options) && firstSet(options, ["readCapacityUnits", "writeCapacityUnits"]),
-    "{} goes with billingMode 'PROVISIONED' only",
-  ],
-  [
-    (options) => isProvisioned(options) && firstSet(options, ["maxReadRequestUnits", "maxWriteRequestUnits"]),
-    "{} goes with billingMode 'PAY_PER_REQUEST' only",
-  ],
-  [
-    (options) => isProvisioned(options) && !(options.readCapacityUnits && options.writeCapacityUnits),
-    "billingMode 'PROVISIONED' needs both readCapacityUnits and writeCapacityUnits",
-  ],
-  [({ stream, streamViewType }) => streamViewType && stream !== true, "streamViewType goes with stream: true only"],
-  [({ encryption, kmsKeyId }) => kmsKeyId && encryption !== "KMS", "kmsKeyId goes with encryption 'KMS' only"],
+const STRINGS: Rule = [
+  "an object of strings",
+  (value) => isObject(value) && Object.values(value).every((tag) => typeof tag === "string"),
 ];
 
-/** Checks the options, one by one and against each other. Throws `LockOptionsError`. */
-export const toTableSpec = (options: CreateLockTableOptions): TableSpec => {
-  checkOptions("createLockTable", options, CREATE_LOCK_TABLE_RULES, CONTRADICTIONS);
-  const spec: TableSpec = { ...options, ...namesOf(options) };
-  refuse("createLockTable", spec, NAME_CONTRADICTIONS);
-  return spec;
-};
+type Only = (options: CreateLockTableOptions) => boolean;
+export const isProvisioned: Only = ({ billingMode }) => billingMode === "PROVISIONED";
+const provisioned = { only: ["billingMode 'PROVISIONED'", isProvisioned] } as const;
+const onDemand = {
+  only: ["billingMode 'PAY_PER_REQUEST'", (options: CreateLockTableOptions) => !isProvisioned(options)],
+  absent: "none",
+} as const;
+const atLeast = { fits: (asked: number, actual: number) => !(actual < asked) };
 
-/** The request that creates the table. TTL is not part of it: DynamoDB has a request of its own for that. */
-export const createTableRequest = (spec: TableSpec): CreateTableCommandInput => {
-  const { keyAttribute, sortKey, tags, resourcePolicy } = spec;
-  const keys = [{ attribute: keyAttribute, type: "S" as const }, ...(sortKey ? [sortKey] : [])];
-  return {
-    TableName: spec.tableName,
-    KeySchema: keys.map(({ attribute }, i) => ({ AttributeName: attribute, KeyType: i === 0 ? "HASH" : "RANGE" })),
-    AttributeDefinitions: keys.map(({ attribute, type }) => ({ AttributeName: attribute, AttributeType: type })),
-    BillingMode: spec.billingMode ?? "PAY_PER_REQUEST",
-    ProvisionedThroughput: group({
-      ReadCapacityUnits: spec.readCapacityUnits,
-      WriteCapacityUnits: spec.writeCapacityUnits,
-    }),
-    OnDemandThroughput: group({
-      MaxReadRequestUnits: spec.maxReadRequestUnits,
-      MaxWriteRequestUnits: spec.maxWriteRequestUnits,
-    }),
-    WarmThroughput: group({
-      ReadUnitsPerSecond: spec.warmReadUnitsPerSecond,
-      WriteUnitsPerSecond: spec.warmWriteUnitsPerSecond,
-    }),
-    TableClass: spec.tableClass,
-    DeletionProtectionEnabled: spec.deletionProtection,
-    StreamSpecification: spec.stream
-      ? { StreamEnabled: true, StreamViewType: spec.streamViewType ?? "NEW_AND_OLD_IMAGES" }
-      : undefined,
-    SSESpecification:
-      spec.encryption === "KMS" ? { Enabled: true, SSEType: "KMS", KMSMasterKeyId: spec.kmsKeyId } : undefined,
-    ResourcePolicy: typeof resourcePolicy === "object" ? JSON.stringify(resourcePolicy) : resourcePolicy,
-    Tags: tags && Object.entries(tags).map(([Key, Value]) => ({ Key, Value })),
-  };
-};
-
-/** An object of what is set, or nothing. */
-const group = <T extends object>(fields: T): T | undefined =>
-  Object.values(fields).some((value) => value !== undefined) ? fields : undefined;
-
-/**
- * What a table has that is not as asked for, in words. The keys always count; an option that was not given doesn't. More
- * throughput than asked for is no difference, nor is a key that is named by an alias, which only KMS can resolve.
- */
-export const differences = (spec: TableSpec, table: TableDescription, tags: readonly Tag[]): string[] => {
-  const found: string[] = [];
-  const compare = (what: string, asked: unknown, actual: unknown) => {
-    if (asked !== undefined && asked !== actual) found.push(`${what} is ${actual}, not ${asked}`);
-  };
-  const keyOf = (keyType: "HASH" | "RANGE") => {
-    const name = table.KeySchema?.find((key) => key.KeyType === keyType)?.AttributeName;
-    const type = table.AttributeDefinitions?.find(({ AttributeName }) => AttributeName === name)?.AttributeType;
-    return name === undefined ? "none" : `${name} (${type})`;
-  };
-  const { sortKey, kmsKeyId } = spec;
-  compare("partition key", `${spec.keyAttribute} (S)`, keyOf("HASH"));
-  compare("sort key", sortKey ? `${sortKey.attribute} (${sortKey.type})` : "none", keyOf("RANGE"));
-
-  const { ProvisionedThroughput, OnDemandThroughput, WarmThroughput, StreamSpecification, SSEDescription } = table;
-  compare("billing mode", spec.billingMode, table.BillingModeSummary?.BillingMode ?? "PROVISIONED");
-  compare("read capacity", spec.readCapacityUnits, ProvisionedThroughput?.ReadCapacityUnits);
-  compare("write capacity", spec.writeCapacityUnits, ProvisionedThroughput?.WriteCapacityUnits);
-  compare("maximum of read units", spec.maxReadRequestUnits, OnDemandThroughput?.MaxReadRequestUnits ?? "none");
-  compare("maximum of write units", spec.maxWriteRequestUnits, OnDemandThroughput?.MaxWriteRequestUnits ?? "none");
-  const atLeast = (asked: number | undefined, actual: number | undefined) =>
-    actual !== undefined && asked !== undefined && actual < asked ? actual : asked;
-  const { warmReadUnitsPerSecond: warmReads, warmWriteUnitsPerSecond: warmWrites } = spec;
-  compare("warm read throughput", warmReads, atLeast(warmReads, WarmThroughput?.ReadUnitsPerSecond));
-  compare("warm write throughput", warmWrites, atLeast(warmWrites, WarmThroughput?.WriteUnitsPerSecond));
-  compare("table class", spec.tableClass, table.TableClassSummary?.TableClass ?? "STANDARD");
-  compare("deletion protection", spec.deletionProtection, table.DeletionProtectionEnabled ?? false);
-  compare("stream", spec.stream, StreamSpecification?.StreamEnabled ?? false);
-  compare("stream view type", spec.streamViewType, StreamSpecification?.StreamViewType ?? "none");
-  compare("encryption", spec.encryption, SSEDescription?.SSEType ?? "AWS_OWNED");
-  if (kmsKeyId && !kmsKeyId.includes("alias/")) {
-    const arn = SSEDescription?.KMSMasterKeyArn;
-    compare("KMS key", kmsKeyId, arn?.endsWith(`:key/${kmsKeyId}`) ? kmsKeyId : (arn ?? "none"));
-  }
-  for (const [key, value] of Object.entries(spec.tags ?? {})) {
-    compare(`tag ${key}`, value, tags.find((tag) => tag.Key === key)?.Value ?? "none");
-  }
-  return found;
+/** All options. To add one, add a line here, and its documentation above. */
+export const TABLE_OPTIONS: Readonly<Record<keyof CreateLockTableOptions, TableOption>> = {
+  tableName: [TEXT],
+  keyAttribute: [ATTRIBUTE_RULES.keyAttribute],
+  keyType: [["'S': keys are stored as strings, so that 42 and '42' are one key", (value) => value === "S"]],
+  sortKey: [/* @__PURE__ */ sortKeyRule("type", "'S' or 'N'")],
+  ttlAttribute: [ATTRIBUTE_RULES.ttlAttribute],
+  billingMode: [
+    "'PAY_PER_REQUEST' or 'PROVISIONED'",
+    "BillingMode",
+    { described: "BillingModeSummary.BillingMode", absent: "PROVISIONED" },
+  ],
+  readCapacityUnits: [UNITS, "ProvisionedThroughput.ReadCapacityUnits", provisioned],
+  writeCapacityUnits: [UNITS, "ProvisionedThroughput.WriteCapacityUnits", provisioned],
+  maxReadRequestUnits: [UNITS, "OnDemandThroughput.MaxReadRequestUnits", onDemand],
+  maxWriteRequestUnits: [UNITS, "OnDemandThroughput.MaxWriteRequestUnits", onDemand],
+  warmReadUnitsPerSecond: [UNITS, "WarmThroughput.ReadUnitsPerSecond", atLeast],
+  warmWriteUnitsPerSecond: [UNITS, "WarmThroughput.WriteUnitsPerSecond", atLeast],
+  tableClass: [
+    "'STANDARD' or 'STANDARD_INFREQUENT_ACCESS'",
+    "TableClass",
+    { described: "TableClassSummary.TableClass", absent: "STANDARD" },
+  ],
+  deletionProtection: [BOOLEAN, "DeletionProtectionEnabled", { absent: false }],
+  stream: [
+    BOOLEAN,
+    "StreamSpecification",
+    {
+      described: "StreamSpecification.StreamEnabled",
+      absent: false,
+      write: (on) => (on ? { StreamEnabled: true, StreamViewType: "NEW_AND_OLD_IMAGES" } : undefined),
+    },
+  ],
+  streamViewType: [
+    "'KEYS_ONLY', 'NEW_IMAGE', 'OLD_IMAGE' or 'NEW_AND_OLD_IMAGES'",
+    "StreamSpecification.StreamViewType",
+    { absent: "none", only: ["stream: true", ({ stream }) => stream === true] },
+  ],
+  encryption: [
+    "'AWS_OWNED' or 'KMS'",
+    "SSESpecification",
+    {
+      described: "SSEDescription.SSEType",
+      absent: "AWS_OWNED",
+      write: (value) => (value === "KMS" ? { Enabled: true, SSEType: "KMS" } : undefined),
+    },
+  ],
+  kmsKeyId: [
+    TEXT,
+    "SSESpecification.KMSMasterKeyId",
+    {
+      described: "SSEDescription.KMSMasterKeyArn",
+      absent: "none",
+      only: ["encryption 'KMS'", ({ encryption }) => encryption === "KMS"],
+      // Only KMS can resolve an alias.
+      fits: (asked, arn) => asked.includes("alias/") || arn === asked || arn.endsWith(`:key/${asked}`),
+    },
+  ],
+  // DynamoDB may give back an equal policy in other words.
+  resourcePolicy: [
+    POLICY,
+    "ResourcePolicy",
+    { fits: () => true, write: (value) => (isObject(value) ? JSON.stringify(value) : value) },
+  ],
+  // A table's tags are not in its description.
+  tags: [
+    STRINGS,
+    "Tags",
+    { fits: () => true, write: (value) => Object.entries(value).map(([Key, Value]) => ({ Key, Value })) },
+  ],
+  waitMs: [MS_OR_ZERO],
+  waitForTtl: [BOOLEAN],
+  clock: [CLOCK],
 };

@@ -1,7 +1,7 @@
 /** Makes the request of a write, in the short form: an alias for reserved words alone, and values numbered. */
 import { attributeOf, FIELDS, toAttribute } from "./fields.ts";
-import type { AttributeValue, Item } from "./item.ts";
-import { NEXT_FENCE, type Write } from "./writes.ts";
+import type { Item } from "./item.ts";
+import type { Write } from "./writes.ts";
 
 /** Where the records are, and how the table names them. */
 export interface TableLayout {
@@ -31,11 +31,10 @@ export const keyOf = ({ keyAttribute, sortKey }: TableLayout, key: string): Item
 
 /** Expressions of one shape of write. They don't depend on its values, and so are made once. */
 interface Template {
-  readonly condition: string | undefined;
-  readonly update: string | undefined;
+  readonly expressions: Pick<WriteRequest, "ConditionExpression" | "UpdateExpression">;
   readonly names: Record<string, string>;
-  /** Name of a value, here -> in the request. */
-  readonly values: Readonly<Record<string, string>>;
+  /** By its name in the request, where a value is found: in `values` of the write, or in `set`. */
+  readonly values: ReadonlyMap<string, readonly [place: "values" | "set", name: string]>;
 }
 
 /** DynamoDB rejects what an expression doesn't mention: only that is in the names and values. */
@@ -49,7 +48,9 @@ const toTemplate = (
     sortKey: [sortKey?.attribute, "#y"],
   };
   const names: Record<string, string> = {};
-  const values: Record<string, string> = {};
+  const values: Template["values"] & Map<string, readonly ["values" | "set", string]> = new Map();
+  const aliases: Record<string, string> = {};
+  const paths = Object.keys(set);
   const name = (field: string): string => {
     const [attribute = field, alias] = named[field] ?? [attributeOf(field), FIELDS[field]?.[2]];
     if (!alias || attribute === "lock_id") return attribute;
@@ -57,51 +58,63 @@ const toTemplate = (
     return alias;
   };
   const value = (of: string): string => {
-    values[of] ??= `:${Object.keys(values).length.toString(36)}`;
-    return values[of];
+    const alias = `:${values.size.toString(36)}`;
+    if (aliases[of]) return aliases[of];
+    const path = paths.find((each) => each === of || each.endsWith(`.${of}`));
+    values.set(alias, path && typeof set[path] !== "symbol" ? ["set", path] : ["values", of]);
+    aliases[of] = alias;
+    return alias;
   };
   const short = (expression: string): string =>
-    expression.replace(/#(\w+)/g, (_, field: string) => name(field)).replace(/:(\w+)/g, (_, of: string) => value(of));
-  const sets = Object.entries(set).map(([path, content]) => {
+    expression
+      .replace(/ ?([<>=]+) ?/g, "$1")
+      .replace(/#(\w+)/g, (_, field: string) => name(field))
+      .replace(/:(\w+)/g, (_, of: string) => value(of));
+  const sets = paths.map((path) => {
     const [field, parent] = path.split(".").reverse() as [string, string?];
-    const at = parent ? `${parent}.${name(field)}` : name(field);
-    return `${at}=${content === NEXT_FENCE ? short(NEXT_FENCE.description as string) : value(field)}`;
+    const content = set[path];
+    return `${parent ? `${parent}.` : ""}${name(field)}=${typeof content === "symbol" ? short(content.description as string) : value(field)}`;
   });
-  const removes = remove.map(name);
-  return {
-    condition: condition && short(condition),
-    update: [sets.length > 0 && `SET ${sets}`, removes.length > 0 && `REMOVE ${removes}`].filter(Boolean).join(" "),
-    names,
-    values,
+  const update = [sets.length > 0 && `SET ${sets}`, remove.length > 0 && `REMOVE ${remove.map(name)}`];
+  const expressions = {
+    ...(condition && { ConditionExpression: short(condition) }),
+    ...(sets.length + remove.length > 0 && { UpdateExpression: update.filter(Boolean).join(" ") }),
   };
+  return { expressions, names, values };
 };
 
 /** Gives a function that makes the requests of writes to a table. */
 export const createRequests = (layout: TableLayout): ((write: Write) => WriteRequest) => {
   const templates = new Map<string, Template>();
-  return (write) => {
-    const { key, condition, values, neededUntil, remove } = write;
+  return ({ key, condition = "", values = {}, neededUntil, remove, ...write }) => {
+    const set: Record<string, unknown> = {};
+    let shape = `${condition} ${remove}`;
+    for (const field in write.set) {
+      if (write.set[field] === undefined) continue;
+      set[field] = write.set[field];
+      shape += ` ${field}`;
+    }
     // TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): ms would never expire.
-    const ttl = neededUntil === undefined ? undefined : Math.ceil((neededUntil + layout.retentionMs) / 1000);
-    const set = Object.fromEntries(
-      Object.entries({ ...write.set, ttl }).filter(([, content]) => content !== undefined),
-    );
-    const shape = `${condition} ${Object.keys(set)} ${remove}`;
-    const template = templates.get(shape) ?? toTemplate({ ...write, set }, layout);
-    templates.set(shape, template);
-    const all: Record<string, unknown> = { ...values };
-    for (const [path, content] of Object.entries(set)) all[path.replace(/.*\./, "")] = content;
-    const mentioned: [string, AttributeValue][] = Object.entries(template.values).map(([of, as]) => [
-      as,
-      toAttribute(all[of]),
-    ]);
+    if (neededUntil !== undefined) {
+      set.ttl = Math.ceil((neededUntil + layout.retentionMs) / 1000);
+      shape += " ttl";
+    }
+    let template = templates.get(shape);
+    if (!template) {
+      template = toTemplate({ key, condition, set, ...(remove && { remove }) }, layout);
+      templates.set(shape, template);
+    }
+    const places = { values, set };
+    const ExpressionAttributeValues: Item = {};
+    for (const [alias, [place, name]] of template.values) {
+      ExpressionAttributeValues[alias] = toAttribute(places[place][name]);
+    }
     return {
       TableName: layout.tableName,
       Key: keyOf(layout, key),
-      ...(template.condition && { ConditionExpression: template.condition }),
-      ...(template.update && { UpdateExpression: template.update }),
+      ...template.expressions,
       ...(Object.keys(template.names).length > 0 && { ExpressionAttributeNames: { ...template.names } }),
-      ...(mentioned.length > 0 && { ExpressionAttributeValues: Object.fromEntries(mentioned) }),
+      ...(template.values.size > 0 && { ExpressionAttributeValues }),
     };
   };
 };

@@ -22,7 +22,10 @@ export interface Write {
   /** In it, `#field` is the attribute of a field, and `:name` one of `values`, or the value that is set to a field. */
   readonly condition?: string;
   readonly values?: Readonly<Record<string, unknown>>;
-  /** What to set, by field, or by path, such as `slot_3.status`. Fields with `undefined` are left out. */
+  /**
+   * What to set, by field, or by path, such as `slot_3.status`. Fields with `undefined` are left out, and a symbol stands
+   * for the expression that it describes.
+   */
   readonly set?: Readonly<Record<string, unknown>>;
   readonly remove?: readonly string[];
   /** Epoch ms after which nobody needs the item: `ttl` comes after it. */
@@ -96,6 +99,11 @@ export const STATES = { held: "IN_PROGRESS", finished: "FINISHED", released: "RE
  */
 export const OURS = "(#token < :token OR #token > :token) AND #fencingToken >= :one";
 
+/** The value of a field that is set: a symbol stands for the expression that it describes. */
+const sameAs = (value: string) => Symbol(`:${value}`);
+const HELD = sameAs("held");
+const ACQUIRED_AT = sameAs("acquiredAt");
+
 /**
  * Stands for the fencing token before plus one, which starts at the clock: DynamoDB takes at most 1,000 writes per
  * second on one key
@@ -118,13 +126,13 @@ export const acquire = (claim: Claim, now: number): Write => {
     seen && "#status = :seenStatus AND #token = :seenToken",
   ].filter(Boolean);
   const set: Record<string, unknown> = {
-    status: STATES.held,
+    status: HELD,
     owner,
     token,
     leaseMs,
     expiresAt: now + leaseMs,
     acquiredAt: now,
-    updatedAt: now,
+    updatedAt: ACQUIRED_AT,
     fencingToken: fence ?? NEXT_FENCE,
     data,
     fingerprint,

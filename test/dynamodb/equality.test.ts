@@ -1,4 +1,5 @@
 /** Two keys, payloads or lists of keys are one only if they are equal. */
+import { createHash } from "node:crypto";
 import middy from "@middy/core";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it, vi } from "vitest";
@@ -466,6 +467,24 @@ describe("payloads", () => {
       expect(error).toHaveProperty("message", expect.stringContaining(reason));
     }
     expect([sent, work.mock.calls]).toEqual([[], []]);
+  });
+
+  it("are hashed as RFC 8785 has it, by code units: also names that look like indexes", async () => {
+    const { locks } = aClient();
+    const key = fresh();
+    await locks.once(key, () => "ran", { fingerprint: { 9: [1n, -0], 10: { "\u20ac": 1, "\r": "\u000f" } } });
+    const text = '{"10":{"\\r":"\\u000f","\u20ac":1},"9":[1,0]}';
+    const hash = createHash("sha256").update(text).digest("base64url");
+    expect((await table.item(key))?.fingerprint).toEqual({ S: hash });
+  });
+
+  it("that contain themselves are refused", async () => {
+    const { locks, sent } = aClient();
+    const circular: Record<string, unknown> = { id: 1n };
+    circular.self = [circular];
+    const attempt = locks.once("k", () => "ran", { fingerprint: circular });
+    await expect(attempt).rejects.toThrow("fingerprint must be a JSON value, but there is a circular structure in it");
+    expect(sent).toEqual([]);
   });
 
   it("that are nested too deep are refused", async () => {

@@ -96,7 +96,7 @@ describe("createLockTable with options", () => {
     const tableName = await tableWithKeys(["id", "N"], ["sk", "S"]);
     await expect(createLockTable(table.client, { tableName, deletionProtection: true })).rejects.toThrow(
       `Table ${tableName} exists with another shape: partition key is id (N), not lock_id (S); sort key is sk (S), not none; ` +
-        "deletion protection is false, not true.",
+        "deletionProtection is false, not true.",
     );
     const ttl = await table.client.send(new DescribeTimeToLiveCommand({ TableName: tableName }));
     expect(ttl.TimeToLiveDescription?.TimeToLiveStatus).toBe("DISABLED");

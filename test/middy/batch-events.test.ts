@@ -29,11 +29,19 @@ const { MessageGroupId: _group, ...withoutGroup } = sqsRecord("m1", "a", { group
 
 describe("an event that is no batch of ours says so, and what to use, before anything is sent", () => {
   it.each<[string, unknown, RegExp]>([
-    ["without Records", { hello: "world" }, /no Records: expected a batch of aws:sqs, aws:kinesis or aws:dynamodb/],
+    ["without Records", { hello: "world" }, /no Records: expected a batch of aws:sqs, aws:kinesis, aws:dynamodb/],
     ["that is no object", "hello", /no Records/],
     ["of S3's test", { Service: "Amazon S3", Event: "s3:TestEvent", Bucket: "archive" }, /no Records: .*test that S3/],
-    ["with a number as identifier", { Records: [{ ...record, messageId: 7 }] }, /no string but a number: .*converted/],
-    ["of EventBridge", { "detail-type": "OrderPlaced", detail: {} }, /an event of EventBridge: use dynamoLock/],
+    [
+      "with a number as identifier",
+      { Records: [{ ...record, messageId: 7 }] },
+      /no identifier .*: messageId must be a non-empty string, got 7\. A middleware that converts/,
+    ],
+    [
+      "of EventBridge",
+      { "detail-type": "OrderPlaced", detail: {} },
+      /no Records: .*Other events come back as a whole: use dynamoLock/,
+    ],
     ["of EventBridge Pipes", [record], /an array, as of EventBridge Pipes: wrap it as \{ Records \}/],
     ["of Kafka", { eventSource: "aws:kafka", records: { "orders-0": [] } }, /no Records: .*Kafka/],
     ["of SNS", { Records: [{ EventSource: "aws:sns", Sns: {} }] }, /"aws:sns": .* use dynamoLock/],
@@ -127,8 +135,12 @@ describe("an answer that doesn't fails the whole batch, with every key released"
     ["an array of something else", ["done", "done"], /element 0 is no result of Promise.allSettled/],
     ["failures that are no array", { batchItemFailures: "m1" }, /must be an array, got "m1"/],
     ["failures that are an empty text", { batchItemFailures: "" }, /must be an array, got ""/],
-    ["a Promise of failures", { batchItemFailures: Promise.resolve([]) }, /must be an array, got a Promise/],
-    ["a Set of failures", { batchItemFailures: new Set() }, /must be an array, got an object/],
+    [
+      "a Promise of failures",
+      { batchItemFailures: Promise.resolve([]) },
+      /must be an array, got an instance of Promise/,
+    ],
+    ["a Set of failures", { batchItemFailures: new Set() }, /must be an array, got an instance of Set/],
     [
       "failures that can't be read",
       {
@@ -136,7 +148,7 @@ describe("an answer that doesn't fails the whole batch, with every key released"
           throw new Error("no");
         },
       },
-      /reading batchItemFailures .* throws/,
+      /batchItemFailures can't be read/,
     ],
     ["null as a failure", { batchItemFailures: [null] }, /names undefined/],
     ["identifiers without their property", { batchItemFailures: ["m1"] }, /names undefined/],

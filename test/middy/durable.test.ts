@@ -8,7 +8,14 @@ import middy from "@middy/core";
 import { executionModeDurableContext } from "@middy/core/DurableContext";
 import type { Context } from "aws-lambda";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type DynamoLockOptions, dynamoLock, type Lock, type LockContext, withLock } from "../../src/index.ts";
+import {
+  type DynamoLockOptions,
+  dynamoLock,
+  type Lock,
+  type LockClient,
+  type LockContext,
+  withLock,
+} from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import {
@@ -269,7 +276,7 @@ describe.each(wrappers)("$name", ({ wrap }) => {
     const { handler, locks } = twoSteps();
     const execution = start(wrap(handler, options), day.event);
     const { approve } = await suspended(execution);
-    await options.locks?.close(); // as on SIGTERM
+    await (options.locks as LockClient).close(); // as on SIGTERM
     expect(await item()).toMatchObject(inProgress(locks[0]));
     await approve();
     await execution.outcome;

@@ -14,7 +14,7 @@ import { DYNAMO_LOCK_RULES } from "../../src/invocation/options.ts";
 import { COMMIT_RULES, FINISH_RULES, RELEASE_RULES } from "../../src/lock/settle-options.ts";
 import { DESCRIBE_LOCK_RULES } from "../../src/operate/describe.ts";
 import { LIST_LOCKS_RULES, PURGE_LOCKS_RULES } from "../../src/operate/options.ts";
-import { CREATE_LOCK_TABLE_RULES } from "../../src/operate/table-options.ts";
+import { createLockTableRules } from "../../src/operate/table-shape.ts";
 import {
   DYNAMO_SEMAPHORE_RULES,
   PERMIT_RULES,
@@ -56,7 +56,7 @@ export const DOORS: readonly Door[] = [
   { title: "`listLocks`", rules: LIST_LOCKS_RULES, type: "ListLocksFilter" },
   { title: "`purgeLocks`", rules: PURGE_LOCKS_RULES, type: "PurgeLocksOptions" },
   { title: "`describeLock`", rules: DESCRIBE_LOCK_RULES, type: "DescribeLockOptions" },
-  { title: "`createLockTable`", rules: CREATE_LOCK_TABLE_RULES, type: "CreateLockTableOptions" },
+  { title: "`createLockTable`", rules: createLockTableRules(), type: "CreateLockTableOptions" },
 ];
 
 interface Declared {

@@ -6,6 +6,7 @@ import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { build } from "../../scripts/build.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -15,7 +16,7 @@ let folder: string;
 let app: string;
 let packed: string[];
 
-/** What a consumer has installed beside us; `@middy/core` is an optional peer. */
+/** What a consumer has installed beside us; the SDK and `@middy/core` are optional peers. */
 const peers = [
   "@aws-sdk",
   "@smithy",
@@ -37,7 +38,7 @@ beforeAll(async () => {
       if (error.code !== "ENOENT") throw error; // some are written last
     });
   }
-  await run(process.execPath, [tsc, "-p", join(root, "tsconfig.build.json"), "--outDir", join(source, "dist")]);
+  await build(join(source, "dist"));
   const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--json"], { cwd: source });
   const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   packed = files.map(({ path }) => path);
@@ -58,8 +59,8 @@ const resolutions = {
 };
 
 /** The complaints of tsc about a file of the consumer's, and about our own declarations; not about other packages'. */
-const complaints = async (source: string, settings: string[] = resolutions.NodeNext): Promise<string[]> => {
-  const directory = await mkdtemp(join(app, "check-"));
+const complaints = async (source: string, settings: string[] = resolutions.NodeNext, of = app): Promise<string[]> => {
+  const directory = await mkdtemp(join(of, "check-"));
   await writeFile(join(directory, "consumer.ts"), source);
   const common = ["--ignoreConfig", "--noEmit", "--strict", "--skipLibCheck", "false", "--types", "node"];
   const libraries = ["--target", "ES2022", "--lib", "ES2022"];
@@ -88,6 +89,8 @@ export const work = async (locks: LockClient) => {
   lock.abandon("timeout");
   // @ts-expect-error: internal, and not in the declarations
   await locks.attempt("report");
+  // @ts-expect-error: a type only: there is no class to compare with
+  lock instanceof Lock;
   return locks.once("report", () => 7).catch((error) => error instanceof LockHeldError && error.record.owner);
 };
 export { createLockTable };
@@ -130,7 +133,7 @@ it("can be imported, also where Middy is not installed", async () => {
   await cp(join(app, "node_modules/middy-dynamo-lock"), join(bare, "node_modules/middy-dynamo-lock"), {
     recursive: true,
   });
-  for (const peer of ["@aws-sdk", "@smithy", "quick-lru"]) {
+  for (const peer of ["@aws-sdk", "@smithy"]) {
     await symlink(join(root, "node_modules", peer), join(bare, "node_modules", peer));
   }
   const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
@@ -160,22 +163,31 @@ it("can be imported, also where Middy is not installed", async () => {
   ]);
 });
 
-it("imports nothing but the DynamoDB client, and the LRU of its one dependency", async () => {
+/** What the files of `dist` import that end like this, other than each other. */
+const importsOf = async (extension: string): Promise<string[]> => {
   const dist = join(app, "node_modules/middy-dynamo-lock/dist");
   const imported = new Set<string>();
   for (const file of await readdir(dist)) {
-    if (!file.endsWith(".js")) continue;
+    if (!file.endsWith(extension)) continue;
     const text = await readFile(join(dist, file), "utf8");
-    for (const [, specifier] of text.matchAll(/^(?:import|} from)[^"\n]*"([^."][^"]*)"/gm))
+    for (const [, specifier] of text.matchAll(/(?:^import\b[^"';]*|\bimport\()["']([^."'][^"']*)["']/gm))
       imported.add(String(specifier));
   }
-  expect([...imported].sort()).toEqual([
+  return [...imported].sort();
+};
+
+it("imports nothing but the DynamoDB client", async () => {
+  expect(await importsOf(".js")).toEqual([
     "@aws-sdk/client-dynamodb",
     "node:crypto",
     "node:timers/promises",
     "node:util",
-    "quick-lru",
+    "node:zlib",
   ]);
+});
+
+it("its declarations name Lambda's types, and nothing of the AWS SDK", async () => {
+  expect(await importsOf(".d.ts")).toEqual(["aws-lambda"]);
 });
 
 describe("type-checked by a strict consumer, declarations included", () => {
@@ -190,6 +202,27 @@ describe("type-checked by a strict consumer, declarations included", () => {
 
   it("on the types of Middy 6", async () => {
     expect(await complaints(consumer.replace('from "@middy/core"', 'from "middy-core-6"'))).toEqual([]);
+  });
+
+  it("without the AWS SDK", async () => {
+    const lean = join(folder, "lean");
+    const installed = join(lean, "node_modules");
+    await mkdir(installed, { recursive: true });
+    for (const peer of ["@types", "undici-types", "@middy", "@aws"]) {
+      await symlink(join(root, "node_modules", peer), join(installed, peer));
+    }
+    // A copy: a link would find what is installed where it leads.
+    await cp(join(app, "node_modules/middy-dynamo-lock"), join(installed, "middy-dynamo-lock"), { recursive: true });
+    await writeFile(join(lean, "package.json"), JSON.stringify({ type: "module" }));
+    const own = `
+      export const locks = new LockClient({ client: { send: async () => ({}) }, clientConfig: { region: "eu-west-1" } });
+      export const pay = async (lock: Lock) =>
+        lock.commit([{ Put: { TableName: "orders", Item: { id: { S: "42" } } } }, { ConditionCheck: lock.condition() }]);
+      // @ts-expect-error: a value has a type
+      export const wrong = async (lock: Lock) => lock.commit([{ Put: { TableName: "orders", Item: { id: "42" } } }]);
+      // @ts-expect-error: it is not there
+      export type Theirs = import("@aws-sdk/client-dynamodb").DynamoDBClient;`;
+    expect(await complaints(`${consumer}${own}`, resolutions.NodeNext, lean)).toEqual([]);
   });
 
   it("a mistake is a complaint, so the silence above says something", async () => {

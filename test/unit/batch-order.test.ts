@@ -1,7 +1,7 @@
 /** The order of a batch as a property, over random batches, groups, holders, repeats, duplicates and failures. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { concludeBatch, type Place, planBatch, type Wish } from "../../src/batch/order.ts";
+import { concludeBatch, type KeyState, type Ordered, planBatch } from "../../src/batch/order.ts";
 
 interface Case {
   readonly groups: readonly (string | undefined)[];
@@ -9,7 +9,7 @@ interface Case {
   /** Several records may have one. */
   readonly identifiers: readonly number[];
   /** By key. */
-  readonly wishes: readonly Wish[];
+  readonly wishes: readonly KeyState[];
   /** By identifier, if the handler is given one of its records. */
   readonly fails: readonly boolean[];
 }
@@ -23,7 +23,7 @@ const groupings = fc.oneof(
   fc.constant(Array<string>(RECORDS).fill("shard")), // a stream
   listOf(fc.constantFrom("red", "green", "blue"), RECORDS), // a FIFO queue
 );
-const cases = (wish: fc.Arbitrary<Wish>, failure: fc.Arbitrary<boolean>): fc.Arbitrary<Case> =>
+const cases = (wish: fc.Arbitrary<KeyState>, failure: fc.Arbitrary<boolean>): fc.Arbitrary<Case> =>
   fc.record({
     groups: groupings.chain((groups) => fc.nat(RECORDS).map((length) => groups.slice(0, length))),
     keys: listOf(fc.nat(KEYS - 1), RECORDS),
@@ -35,29 +35,33 @@ const cases = (wish: fc.Arbitrary<Wish>, failure: fc.Arbitrary<boolean>): fc.Arb
     wishes: listOf(wish, KEYS),
     fails: listOf(failure, RECORDS),
   });
-const anyWish = fc.constantFrom<Wish>("owned", "owned", "owned", "finished", "blocked");
+const anyWish = fc.constantFrom<KeyState>("owned", "owned", "owned", "finished", "failed", "untried");
 
 const run = ({ groups, keys, identifiers, wishes, fails: reported }: Case) => {
   const fails = identifiers.map((identifier) => reported[identifier] as boolean);
-  const places: Place[] = groups.map((group, index) => {
-    const leader = keys.indexOf(keys[index] as number);
-    return { group, leader: leader < index ? leader : undefined };
-  });
-  const wishOf = (index: number) => wishes[keys[index] as number] as Wish;
-  const plans = planBatch(places, wishOf);
+  const wishOf = (index: number) => wishes[keys[index] as number] as KeyState;
+  const items: Ordered[] = [];
+  for (const [index, group = index] of groups.entries()) {
+    const leader = items[keys.indexOf(keys[index] as number)];
+    items.push({ group, leader, state: wishOf(index) });
+  }
+  planBatch(items);
+  const plans = items.map(({ plan }) => plan);
   const given = plans.flatMap((plan, index) => (plan === "run" ? [index] : []));
-  const outcomes = concludeBatch(places, plans, (index) => fails[index] as boolean);
+  for (const [index, item] of items.entries()) item.failure = fails[index] ? {} : undefined;
+  concludeBatch(items);
+  const outcomes = items.map(({ outcome }) => outcome);
   const behind = (index: number) =>
     [...groups.keys()].filter(
       (other) => other > index && groups[index] !== undefined && groups[other] === groups[index],
     );
   const keyOf = (index: number) => keys[index] as number;
-  const isAcrossGroups = places.some(({ group, leader }) => leader !== undefined && groups[leader] !== group);
+  const isAcrossGroups = groups.some((group, index) => groups[keys.indexOf(keys[index] as number)] !== group);
   return { identifiers, isAcrossGroups, plans, given, outcomes, behind, keyOf, wishOf, fails };
 };
 
 const always = (
-  wish: fc.Arbitrary<Wish>,
+  wish: fc.Arbitrary<KeyState>,
   failure: fc.Arbitrary<boolean>,
   holds: (ran: ReturnType<typeof run>) => void,
 ) =>
@@ -113,7 +117,8 @@ describe("in every batch", () => {
 
   it("a record comes back only if its key is held or failed, or if that is so of one before it, or of one that it waits for", () => {
     always(anyWish, fc.boolean(), ({ outcomes, plans, behind, keyOf, wishOf, fails }) => {
-      const isToBlame = (index: number) => wishOf(index) === "blocked" || (plans[index] === "run" && fails[index]);
+      const isToBlame = (index: number) =>
+        ["failed", "untried"].includes(wishOf(index)) || (plans[index] === "run" && fails[index]);
       for (const [index, outcome] of outcomes.entries()) {
         if (outcome !== "return") continue;
         const before = [...outcomes.keys()].filter((other) => other < index);
@@ -136,7 +141,7 @@ describe("in every batch", () => {
   });
 
   it("without holders and failures, and duplicates in other groups, all is finished or acknowledged", () => {
-    always(fc.constantFrom<Wish>("owned", "finished"), fc.constant(false), ({ outcomes, isAcrossGroups }) => {
+    always(fc.constantFrom<KeyState>("owned", "finished"), fc.constant(false), ({ outcomes, isAcrossGroups }) => {
       fc.pre(!isAcrossGroups);
       expect(outcomes).not.toContain("return");
     });

@@ -360,27 +360,27 @@ describe("a table that exists", () => {
     [
       rich,
       { billingMode: "PAY_PER_REQUEST", maxReadRequestUnits: 7 },
-      "billing mode is PROVISIONED, not PAY_PER_REQUEST; maximum of read units is none, not 7",
+      "billingMode is PROVISIONED, not PAY_PER_REQUEST; maxReadRequestUnits is none, not 7",
     ],
     [
       rich,
       { billingMode: "PROVISIONED", readCapacityUnits: 1, writeCapacityUnits: 2 },
-      "read capacity is 5, not 1; write capacity is 6, not 2",
+      "readCapacityUnits is 5, not 1; writeCapacityUnits is 6, not 2",
     ],
     [
       rich,
       { warmReadUnitsPerSecond: 20_000, warmWriteUnitsPerSecond: 20_000 },
-      "warm read throughput is 15000, not 20000; warm write throughput is 5000, not 20000",
+      "warmReadUnitsPerSecond is 15000, not 20000; warmWriteUnitsPerSecond is 5000, not 20000",
     ],
-    [{}, { tableClass: "STANDARD_INFREQUENT_ACCESS" }, "table class is STANDARD, not STANDARD_INFREQUENT_ACCESS"],
+    [{}, { tableClass: "STANDARD_INFREQUENT_ACCESS" }, "tableClass is STANDARD, not STANDARD_INFREQUENT_ACCESS"],
     [
       rich,
       { deletionProtection: false, stream: false },
-      "deletion protection is true, not false; stream is true, not false",
+      "deletionProtection is true, not false; stream is true, not false",
     ],
-    [rich, { stream: true, streamViewType: "OLD_IMAGE" }, "stream view type is KEYS_ONLY, not OLD_IMAGE"],
+    [rich, { stream: true, streamViewType: "OLD_IMAGE" }, "streamViewType is KEYS_ONLY, not OLD_IMAGE"],
     [rich, { encryption: "AWS_OWNED" }, "encryption is KMS, not AWS_OWNED"],
-    [rich, { encryption: "KMS", kmsKeyId: "other" }, `KMS key is ${kmsArn}, not other`],
+    [rich, { encryption: "KMS", kmsKeyId: "other" }, `kmsKeyId is ${kmsArn}, not other`],
   ])("with another shape: says what differs (%#)", async (table, options, message) => {
     const { mock, create } = existing(table, ttlIs("DISABLED"));
     const error = await create(options).catch((e: unknown) => e);

@@ -1,0 +1,102 @@
+/**
+ * Holds what the package costs a function: its bundle, its import, its requests. bench/size.ts and bench/requests.ts print
+ * the same figures beside Powertools'.
+ */
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { importMs, POWERTOOLS, SDK } from "../bench/imports.ts";
+import { contenders, OURS } from "../bench/one-run.ts";
+import { startStub } from "../bench/stub.ts";
+import { bundle } from "../scripts/build/bundle.ts";
+import { build, entryPoints } from "../scripts/build.ts";
+import { cache } from "../scripts/fetch.ts";
+
+/** A limit is 3 % more than what was measured when it was last set. Who makes the figure smaller sets it anew. */
+interface Budget {
+  readonly limit: number;
+  /** What it is to become. */
+  readonly aim: number;
+}
+
+/** Bytes of a bundle of these exports, by `gzip -9`. */
+const BUNDLES: Record<string, Budget> = {
+  "{ dynamoLock }": { limit: 32_705, aim: 13_000 },
+  "{ withLock }": { limit: 32_432, aim: 13_000 },
+  "{ dynamoLockBatch }": { limit: 36_104, aim: 18_000 },
+  "*": { limit: 43_275, aim: 27_000 },
+};
+
+/** Bytes of the bodies of the two requests of a run. */
+const REQUESTS: Budget = { limit: 2_391, aim: 1_100 };
+
+/** The part that our import takes of the time of Powertools' middleware and persistence, with the SDK loaded. */
+const IMPORT: Budget = { limit: 0.75, aim: 0.25 };
+const IMPORTS = 5;
+
+/** How many files of code hold what several entry points share. */
+const CHUNKS = 0;
+
+const source = fileURLToPath(new URL("../src/", import.meta.url));
+let directory: string;
+
+beforeAll(async () => {
+  // Within the repository, so that the SDK is found.
+  await mkdir(cache, { recursive: true });
+  directory = await mkdtemp(join(cache, "budget-"));
+  await build(join(directory, "dist"));
+});
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+describe.each(Object.entries(BUNDLES))("A bundle of %s", (names, { limit, aim }) => {
+  const published = () => bundle(`export ${names} from "./dist/index.js";`, directory);
+
+  it(`has at most ${limit} bytes (aim: ${aim})`, async () => {
+    expect((await published()).gzip).toBeLessThanOrEqual(limit);
+  });
+
+  it("is as small as from the source, where whole files are left out", async () => {
+    const { gzip } = await bundle(`export ${names} from "./index.ts";`, source);
+    expect((await published()).gzip).toBeLessThanOrEqual(gzip * 1.01);
+  });
+});
+
+describe("The published module", () => {
+  it("has no statement that a bundler must keep where nothing is imported from it", async () => {
+    const { code } = await bundle(`import "./dist/index.js";`, directory);
+    const statements = new TextDecoder().decode(code).trim();
+    expect(statements.replaceAll(/import"[^"]+";/g, "").slice(0, 500)).toBe("");
+  });
+
+  it(`is one file for each entry point, and ${CHUNKS} more`, async () => {
+    const files = await readdir(join(directory, "dist"));
+    const code = files.filter((file) => file.endsWith(".js"));
+    expect(code.length).toBeLessThanOrEqual(entryPoints().length + CHUNKS);
+  });
+
+  it(`is imported in at most ${IMPORT.limit} of the time of Powertools' (aim: ${IMPORT.aim})`, async () => {
+    const powertools = join(directory, "powertools.mjs");
+    await writeFile(powertools, POWERTOOLS);
+    const [ours, theirs]: [number[], number[]] = [[], []];
+    for (let n = 0; n < IMPORTS; n++) {
+      ours.push(importMs(join(directory, "dist/index.js"), SDK));
+      theirs.push(importMs(powertools, SDK));
+    }
+    // The fastest of each: whatever else the machine does only ever adds to it.
+    expect(Math.min(...ours) / Math.min(...theirs)).toBeLessThanOrEqual(IMPORT.limit);
+  });
+});
+
+describe("A run", () => {
+  it(`sends two requests, of at most ${REQUESTS.limit} bytes in all (aim: ${REQUESTS.aim})`, async () => {
+    const stub = await startStub();
+    try {
+      await contenders[OURS](stub.endpoint)();
+    } finally {
+      stub.stop();
+    }
+    expect(stub.bodies.length).toBe(2);
+    expect(stub.bodies.reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(REQUESTS.limit);
+  });
+});
