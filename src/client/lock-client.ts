@@ -44,8 +44,8 @@ export class LockClient implements LockClientLike {
 
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}) {
-    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
     checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
+    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
     checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
     refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#ensuresTable = ensureTable === true;

@@ -9,6 +9,7 @@ import {
   describeLock,
   dynamoLock,
   dynamoLockBatch,
+  dynamoSemaphore,
   forceRelease,
   LockClient,
   LockKeyError,
@@ -251,7 +252,6 @@ describe("an unknown option suggests the nearest name", () => {
     ["ownerName", "owner"],
     ["additionalTimeToWaitForLock", "waitMs, in milliseconds"],
     ["retry_timeout", "waitMs, in milliseconds"],
-    ["concurrency", "permits"],
     ["ttl", "rememberMs, in milliseconds"],
     ["region", "clientConfig"],
   ])("%s: %s", (name, suggestion) => {
@@ -277,6 +277,11 @@ describe("an unknown option suggests the nearest name", () => {
 
   it.each(["x", "", "__proto__x", "constructor", "toString", "completelyElse"])("%o: nothing is near", (name) => {
     expect(() => dynamoLock({ key, [name]: 1 } as Wrong)).toThrow(/; options are [^;]*$/);
+  });
+
+  it("a semaphore has permits", () => {
+    const make = () => dynamoSemaphore({ key, permits: 2, concurrency: 1 } as Wrong);
+    expect(make).toThrow(/^dynamoSemaphore: unknown option 'concurrency'; .*; did you mean permits\?$/);
   });
 
   it("a batch has another list", () => {
