@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { forceRelease, LockClient, type LockError, type LockRecord } from "../src/index.ts";
+import { forceRelease, LockClient, type LockError, type LockRecord, semaphore } from "../src/index.ts";
 import { localConfig } from "./support/dynamodb.ts";
 import { expectExamples, runExamples } from "./support/examples.ts";
 import { lambdaContext } from "./support/lambda.ts";
@@ -84,7 +84,9 @@ describe("dynamo-dlm", () => {
     expect(console.log).toHaveBeenCalledWith(1);
 
     const others = new LockClient();
-    const [first] = await Promise.all([1, 2].map(() => others.acquire("printer", { permits: 2, waitMs: 1_000 })));
+    const [first] = await Promise.all(
+      [1, 2].map(() => semaphore(others, "printer", { permits: 2 }).acquire({ waitMs: 1_000 })),
+    );
     vi.resetModules();
     const third = run("dynamo-dlm");
     await sleep(100);

@@ -16,7 +16,7 @@ const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>
   checkInvocation<DynamoSemaphoreOptions>(caller, options, DYNAMO_SEMAPHORE_RULES);
   const { permits, ...rest } = options;
   checkArgument(caller, "permits", permits, PERMITS_RULES.permits);
-  return createGuard<TEvent>(caller, { ...rest, onSuccess: "release", semaphore: permitOf(permits) });
+  return createGuard<TEvent>(caller, { ...rest, onSuccess: "release", expiry: "clock", semaphore: permitOf(permits) });
 };
 
 /**

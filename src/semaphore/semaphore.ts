@@ -45,6 +45,7 @@ export interface Semaphore {
 /**
  * A semaphore on a key of a `LockClient`'s table: at most `permits` hold it at once. Those who share a key should agree
  * on the number. Where they don't, each keeps to its own: it takes a permit only while fewer than that hold the key.
+ * A permit ends by the clock, also where the client has `expiry: 'observed'`: a slot can't be watched.
  *
  * @example
  * const imports = semaphore(locks, "imports", { permits: 3 });
@@ -65,7 +66,7 @@ export const semaphore = (locks: LockClientLike, key: LockKey, options: PermitsO
     const { options: defaults } = client;
     const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = given;
     refuse(caller, { ...given, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS, PERMIT_CONTRADICTIONS);
-    const outcome = await client.attempt([stored], { ...given, semaphore: permitOf(permits) });
+    const outcome = await client.attempt([stored], { ...given, expiry: "clock", semaphore: permitOf(permits) });
     if (outcome instanceof Refused) client.reportHeld(outcome.record);
     return outcome;
   };

@@ -17,10 +17,11 @@ import {
   listLocks,
   purgeLocks,
   releaseAllLocks,
+  semaphore,
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { actBefore, countingClient, lockTable, loseReplies } from "../support/dynamodb.ts";
-import { locksOf } from "../support/locks.ts";
+import { locksOf, takes } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -433,17 +434,17 @@ describe("releaseAllLocks", () => {
 
 describe("a semaphore", () => {
   /** Of three permits, two are taken: by `one`, whose lease ends first, and by `two`. */
-  const semaphore = async () => {
+  const aSemaphore = async () => {
     const test = setUp();
-    const one = await test.locks.acquire("s", { permits: 3, owner: "one" });
+    const one = await semaphore(test.locks, "s", { permits: 3 }).acquire({ owner: "one" });
     test.clock.advance(MINUTE / 2);
-    const two = await test.locks.acquire("s", { permits: 3, owner: "two" });
+    const two = await semaphore(test.locks, "s", { permits: 3 }).acquire({ owner: "two" });
     test.clock.advance(2_000);
     return { ...test, one, two };
   };
 
   it("is listed by any of its holders, and is over when all of them are", async () => {
-    const { locks, clock } = await semaphore();
+    const { locks, clock } = await aSemaphore();
     expect(await keysOf(locks, { status: "SEMAPHORE", owner: "one", expired: false })).toEqual(["s"]);
     expect(await keysOf(locks, { owner: "two" })).toEqual(["s"]);
     expect(await keysOf(locks, { owner: "three" })).toEqual([]);
@@ -454,31 +455,31 @@ describe("a semaphore", () => {
   });
 
   it("is purged when all have released it, or when it is old", async () => {
-    const { locks, clock, one, two, stored } = await semaphore();
+    const { locks, clock, one, two, stored } = await aSemaphore();
     expect(await purgeLocks(locks, { finished: true })).toEqual([]);
     await one.release();
     expect(await purgeLocks(locks)).toEqual([]);
     await two.release();
     expect(await purgeLocks(locks)).toEqual([stored("s")]);
 
-    await locks.acquire("s", { permits: 3 });
+    await semaphore(locks, "s", { permits: 3 }).acquire();
     clock.advance(5 * MINUTE);
     expect(await purgeLocks(locks)).toEqual([]);
     expect(await purgeLocks(locks, { olderThanMs: MINUTE })).toEqual([stored("s")]);
   });
 
   it("with a permit taken meanwhile survives the purge", async () => {
-    const { locks, client, one, two } = await semaphore();
+    const { locks, client, one, two } = await aSemaphore();
     await Promise.all([one.release(), two.release()]);
-    actBefore(client, "DeleteItem", () => locks.acquire("s", { permits: 3 }));
+    actBefore(client, "DeleteItem", () => semaphore(locks, "s", { permits: 3 }).acquire());
     expect(await purgeLocks(locks)).toEqual([]);
     expect(await locks.count("s")).toBe(1);
   });
 
   it.each([1, 3])("broken, loses all its holders for good, and can be taken with %i permits", async (permits) => {
-    const { locks, one, two } = await semaphore();
+    const { locks, one, two } = await aSemaphore();
     expect(await forceRelease(locks, "s")).toMatchObject({ status: "SEMAPHORE", fencingToken: two.fencingToken });
-    const next = await locks.acquire("s", { permits });
+    const next = await takes(locks, "s", permits).acquire();
     expect(next.fencingToken).toBeGreaterThan(two.fencingToken);
     await expect(one.extend(MINUTE)).rejects.toEqual(lostBecause("stolen"));
     await expect(two.release()).rejects.toEqual(lostBecause("stolen"));
@@ -487,22 +488,22 @@ describe("a semaphore", () => {
   });
 
   it("that nobody holds is not broken", async () => {
-    const { locks, one, two } = await semaphore();
+    const { locks, one, two } = await aSemaphore();
     await Promise.all([one.release(), two.release()]);
     expect(await forceRelease(locks, "s")).toBeUndefined();
     expect(await releaseAllLocks(locks)).toEqual([]);
   });
 
   it("is broken with the others, though a permit is taken meanwhile", async () => {
-    const { locks, client } = await semaphore();
-    actBefore(client, "UpdateItem", () => locks.acquire("s", { permits: 3, owner: "three" }));
+    const { locks, client } = await aSemaphore();
+    actBefore(client, "UpdateItem", () => semaphore(locks, "s", { permits: 3 }).acquire({ owner: "three" }));
     const [broken] = await releaseAllLocks(locks);
     expect(broken?.holders?.map(({ owner }) => owner).sort()).toEqual(["one", "three", "two"]);
     expect(await locks.count("s")).toBe(0);
   });
 
   it("is waited for while anybody holds it", async () => {
-    const { locks, one, two, stored } = await semaphore();
+    const { locks, one, two, stored } = await aSemaphore();
     const look = () => waitUntilFinished(locksOf(locks), [stored("s")], { timeoutMs: 0 });
     await one.release();
     expect(await look()).toEqual([stored("s")]);
@@ -511,7 +512,7 @@ describe("a semaphore", () => {
   });
 
   it("is described with its holders", async () => {
-    const { locks, clock, one } = await semaphore();
+    const { locks, clock, one } = await aSemaphore();
     await one.release();
     const record = (await locks.get("s")) as LockRecord;
     expect(describeLock(record, { now: clock.now() })).toMatchObject({

@@ -6,8 +6,9 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient, TransactWriteCommand } from "@aws-sdk/lib-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createLockTable, forceRelease } from "../../src/index.ts";
+import { createLockTable, forceRelease, semaphore } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 import { aProcess } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -236,7 +237,7 @@ describe("a commit", () => {
 
   it("is not for semaphores", async () => {
     const { locks } = setUp();
-    const lock = await locks.acquire(freshKey(), { permits: 2 });
+    const lock = await semaphore(locks, freshKey(), { permits: 2 }).acquire();
     await expect(lock.commit([put(lock.key)])).rejects.toThrow("commit: a semaphore is never finished");
     expect(lock.status).toBe("held");
   });
@@ -249,7 +250,7 @@ describe("a condition", () => {
   it.each([1, 3])("lets a transaction through while the lock is held, with %s permits", async (permits) => {
     const { locks, client } = setUp();
     const key = freshKey();
-    const lock = await locks.acquire(key, { permits });
+    const lock = await takes(locks, key, permits).acquire();
     await transact(client, [{ ConditionCheck: lock.condition() }, put(key)]);
     expect(await orders.item(key)).toBeDefined();
     expect(lock.status).toBe("held");
@@ -262,9 +263,9 @@ describe("a condition", () => {
   it.each([1, 2])("cancels a superseded run's transaction, with %s permits", async (permits) => {
     const [slow, fast] = [setUp(), setUp()];
     const key = freshKey();
-    const stalled = await slow.locks.acquire(key, { permits });
+    const stalled = await takes(slow.locks, key, permits).acquire();
     fast.clock.advance(20_000);
-    for (let n = 0; n < permits; n++) await fast.locks.acquire(key, { permits });
+    for (let n = 0; n < permits; n++) await takes(fast.locks, key, permits).acquire();
     const late = transact(slow.client, [{ ConditionCheck: stalled.condition() }, put(key)]);
     await expect(late).rejects.toSatisfy((error) => reasons(error)?.[0] === "ConditionalCheckFailed");
     expect(await orders.item(key)).toBeUndefined();

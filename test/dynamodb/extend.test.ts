@@ -1,7 +1,9 @@
 /** `extend` prolongs: whatever it is asked for, nobody gets the key earlier than without it. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { semaphore } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 import { aProcess, losing } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -35,7 +37,7 @@ describe.each(kinds)("the lease of $name", ({ keys, permits }) => {
 
   it.each([1, 30, LEASE_MS - 1, LEASE_MS])("is not shortened by extend(%s)", async (ms) => {
     const { locks, clock, other } = setUp();
-    const lock = await locks.acquire(keys(), { permits });
+    const lock = await takes(locks, keys(), permits).acquire();
     const before = lock.expiresAt;
     await lock.extend(ms);
     expect(lock.remainingMs).toBe(LEASE_MS);
@@ -51,7 +53,7 @@ describe.each(kinds)("the lease of $name", ({ keys, permits }) => {
 
   it("is what is left, when that is more than what is asked for", async () => {
     const { locks, clock } = setUp();
-    const lock = await locks.acquire(keys(), { permits });
+    const lock = await takes(locks, keys(), permits).acquire();
     clock.advance(5_000);
     await lock.extend(1_000);
     expect([lock.remainingMs, (await leaseIn(lock.key)).leaseMs]).toEqual([15_000, 15_000]);
@@ -62,7 +64,7 @@ describe.each(kinds)("the lease of $name", ({ keys, permits }) => {
 
   it("stays, when the reply to a shorter one is lost", async () => {
     const { locks, clock, state, other } = setUp();
-    const lock = await locks.acquire(keys(), { permits });
+    const lock = await takes(locks, keys(), permits).acquire();
     state.wire = losing(2);
     await expect(lock.extend(1)).rejects.toMatchObject({ code: "LOCK_REQUEST" });
     clock.advance(LEASE_MS - 1);
@@ -121,7 +123,7 @@ describe("what extend is given", () => {
 
   it("of a permit is at most 30 days, for which its item outlives it", async () => {
     const { locks } = setUp();
-    const lock = await locks.acquire(freshKey(), { permits: 2 });
+    const lock = await semaphore(locks, freshKey(), { permits: 2 }).acquire();
     await expect(lock.extend(31 * 24 * 3_600_000)).rejects.toMatchObject({ code: "LOCK_OPTIONS" });
     await lock.extend(30 * 24 * 3_600_000);
   });

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { type Lock, LockClient } from "../../src/index.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -105,7 +106,8 @@ class Story {
   async #acquire(client: number, numbers: readonly number[], options: { permits?: number; force?: boolean }) {
     const names = numbers.map((number) => `${this.#name}-${number}`);
     const before = await Promise.all(names.map((name) => this.#itemOf(name)));
-    const lock = await this.#clients[client]?.tryAcquire(names, options);
+    const { permits = 1, ...rest } = options;
+    const lock = await takes(this.#clients[client] as LockClient, names, permits).tryAcquire(rest as object);
     if (!lock) return;
     for (const name of names) {
       expect(lock.fencingToken, `of ${name}`).toBeGreaterThan(this.#highest.get(name) ?? 0);

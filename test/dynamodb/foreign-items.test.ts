@@ -12,6 +12,7 @@ import {
   PayloadMismatchError,
   purgeLocks,
   releaseAllLocks,
+  semaphore,
   withLock,
   withLockBatch,
 } from "../../src/index.ts";
@@ -39,7 +40,7 @@ const crashed: Item = {
 };
 const without = (...names: string[]): Item =>
   Object.fromEntries(Object.entries(crashed).filter(([name]) => !names.includes(name)));
-const semaphore: Item = { ...crashed, status: { S: "SEMAPHORE" }, permits: { N: "2" } };
+const aSemaphore: Item = { ...crashed, status: { S: "SEMAPHORE" }, permits: { N: "2" } };
 const slot: Item = {
   status: { S: "IN_PROGRESS" },
   owner_id: { S: "a run" },
@@ -86,10 +87,10 @@ const ours: Record<string, Item> = {
   "a failure that is null": { ...crashed, status: { S: "FINISHED" }, failure: { S: "null" } },
   "a fingerprint of another kind": { ...crashed, fingerprint: { B: new Uint8Array([1]) } },
   "a key_count that is text": { ...crashed, status: { S: "FINISHED" }, key_count: { S: "2" } },
-  "an empty semaphore": semaphore,
-  "a semaphore without permits": { ...semaphore, permits: { S: "many" } },
+  "an empty semaphore": aSemaphore,
+  "a semaphore without permits": { ...aSemaphore, permits: { S: "many" } },
   "a semaphore with a slot that is over, and has no more than its end": {
-    ...semaphore,
+    ...aSemaphore,
     slot_0: { M: { expires_at: earlier } },
   },
   "a time out of a date's range": { ...crashed, acquired_at: { N: "1795219200000000000" } },
@@ -140,7 +141,7 @@ describe.each(Object.entries(ours))("ours: %s", (_name, attributes) => {
     "several keys": (locks, key) => locks.tryAcquire([key, `${key}-2`]),
     once: (locks, key) => locks.once(key, () => "ran"),
     run: (locks, key) => locks.run(key, () => "ran"),
-    "a permit": (locks, key) => locks.tryAcquire(key, { permits: 2 }),
+    "a permit": (locks, key) => semaphore(locks, key, { permits: 2 }).tryAcquire(),
     withLock: (locks, key) => withLock(() => "ran", { key: () => key, namespace: false, locks })({}, lambdaContext()),
     "a batch": async (locks, key) => {
       const ran: string[] = [];
@@ -198,7 +199,7 @@ describe.each(Object.entries(foreign))("foreign: %s", (_name, attributes) => {
       "several keys": () => locks.acquire([`${key}-2`, key]),
       "several keys by force": () => locks.acquire([`${key}-2`, key], { force: true }),
       once: () => locks.once(key, () => "ran"),
-      "a permit": () => locks.acquire(key, { permits: 3 }),
+      "a permit": () => semaphore(locks, key, { permits: 3 }).acquire(),
       withLock: () => withLock(() => "ran", { key: () => key, namespace: false, locks })({}, lambdaContext()),
       get: () => locks.get(key),
       count: () => locks.count(key),
@@ -298,11 +299,11 @@ describe("what only a newer version knows", () => {
 
   it("a slot whose end can't be read is held: the permits are never exceeded", async () => {
     const { locks } = client();
-    const strange = { ...semaphore, slot_0: { M: { ...slot, expires_at: { S: "never" } } }, slot_0_fence: { N: "1" } };
+    const strange = { ...aSemaphore, slot_0: { M: { ...slot, expires_at: { S: "never" } } }, slot_0_fence: { N: "1" } };
     const key = await stored(strange);
     expect(await locks.count(key)).toBe(1);
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeDefined();
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeDefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     expect(await locks.tryAcquire(key)).toBeUndefined();
     expect(JSON.stringify(describeLock((await locks.get(key)) as LockRecord))).toContain("a run");
     await forceRelease(locks, key);
@@ -335,7 +336,7 @@ describe("what only a newer version knows", () => {
     await intact(key);
     await forceRelease(locks, key);
     await intact(key);
-    const permit = await locks.acquire(key, { permits: 2 });
+    const permit = await semaphore(locks, key, { permits: 2 }).acquire();
     await intact(key);
     await permit.release();
     await (await locks.acquire(key)).release();

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/common/clock.ts";
-import { LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
+import { LockClient, type LockClientOptions, type LockEvent, semaphore } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 import { locksOf } from "../support/locks.ts";
@@ -75,7 +75,7 @@ describe("force", () => {
     const key = freshKey();
     await locks.once(key, () => 1);
     await (await locks.acquire(key, { force: true })).release();
-    const permit = await locks.acquire(key, { permits: 2 });
+    const permit = await semaphore(locks, key, { permits: 2 }).acquire();
     const lock = await locks.acquire(key, { force: true });
     await expect(permit.release()).rejects.toMatchObject({ reason: "stolen" });
     const both = await locks.acquire([key, freshKey()], { force: true });
@@ -145,7 +145,6 @@ describe("options that contradict each other", () => {
   it.each([
     [{ leaseMs: 10_000, heartbeatMs: 6_000 }, "heartbeatMs (6000) must be at most half of leaseMs (10000)"],
     [{ safeMs: 10_000 }, "safeMs (10000) must be less than leaseMs (10000)"],
-    [{ permits: 2, expiry: "observed" as const }, "permits and expiry 'observed' contradict each other"],
     [{ backoff: { minMs: 10, maxMs: 5 } }, "backoff must be { minMs, maxMs } with whole numbers, 1 <= minMs <= maxMs"],
   ])("%o", async (options, message) => {
     await expect(setUp().locks.acquire("a", options)).rejects.toThrow(message);

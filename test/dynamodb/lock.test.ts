@@ -5,6 +5,7 @@ import { LockClient } from "../../src/client/lock-client.ts";
 import { type Lock, type LockClientOptions, type LockEvent, LockHeldError, LockLostError } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, followRequests, lockTable } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -208,7 +209,7 @@ describe("a superseded holder changes nothing", () => {
       const { locks, clock, client, events } = setUp(options);
       followRequests(clock, client);
       const keys = Array.from({ length: n }, freshKey);
-      const lock = await locks.acquire(keys, { permits, onLost: (_lock, { reason }) => told.push(reason) });
+      const lock = await takes(locks, keys, permits).acquire({ onLost: (_lock, { reason }) => told.push(reason) });
       await client.send(
         new DeleteItemCommand({ TableName: table.tableName, Key: { lock_id: { S: keys.at(-1) as string } } }),
       );

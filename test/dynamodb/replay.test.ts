@@ -2,6 +2,7 @@ import { DeleteItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   dynamoLock,
+  dynamoSemaphore,
   LockHeldError,
   type LockRecord,
   listLocks,
@@ -232,8 +233,8 @@ describe("a fingerprint", () => {
     await expect(locks.once(freshKey(), () => 2, { fingerprint: new Date() })).rejects.toThrow(
       "fingerprint must be a JSON value, but there is a Date in it",
     );
-    expect(() => dynamoLock({ key: () => "k", permits: 2, onSuccess: "release", fingerprint: () => 1 })).toThrow(
-      "permits and fingerprint contradict each other",
+    expect(() => dynamoSemaphore({ key: () => "k", permits: 2, fingerprint: () => 1 } as never)).toThrow(
+      "dynamoSemaphore: unknown option 'fingerprint'",
     );
   });
 });

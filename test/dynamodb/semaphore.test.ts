@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { type Lock, LockClient, type LockClientOptions, LockHeldError } from "../../src/index.ts";
+import { type Lock, LockClient, type LockClientOptions, LockHeldError, semaphore } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, followRequests, lockTable, loseReplies } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -27,7 +28,7 @@ const setUp = (options: LockClientOptions = {}) => {
 };
 const take = async (locks: LockClient, key: string, permits: number, count: number) => {
   const taken: Lock[] = [];
-  for (let index = 0; index < count; index++) taken.push(await locks.acquire(key, { permits }));
+  for (let index = 0; index < count; index++) taken.push(await takes(locks, key, permits).acquire());
   return taken;
 };
 
@@ -37,13 +38,15 @@ describe("a semaphore", () => {
     const key = freshKey();
     const held = await take(locks, key, 3, 3);
     expect(await locks.count(key)).toBe(3);
-    const error = (await locks.acquire(key, { permits: 3 }).catch((e: unknown) => e)) as LockHeldError;
+    const error = (await semaphore(locks, key, { permits: 3 })
+      .acquire()
+      .catch((e: unknown) => e)) as LockHeldError;
     expect(error).toBeInstanceOf(LockHeldError);
     expect(error.message).toBe("The key is held by as many as it permits (3)");
     expect(error.record.holders?.map(({ token }) => token).sort()).toEqual(held.map(({ token }) => token).sort());
     await held[1]?.release();
     expect(await locks.count(key)).toBe(2);
-    expect(await locks.tryAcquire(key, { permits: 3 })).toBeDefined();
+    expect(await semaphore(locks, key, { permits: 3 }).tryAcquire()).toBeDefined();
   });
 
   it.each([0, 0.5, 0.999])("a free permit takes at most two requests, wherever it is (chance %d)", async (chance) => {
@@ -54,11 +57,11 @@ describe("a semaphore", () => {
     for (const lock of held) {
       await lock.release();
       sent.length = 0;
-      await locks.acquire(key, { permits: 20 });
+      await semaphore(locks, key, { permits: 20 }).acquire();
       expect(sent.length).toBeLessThanOrEqual(2);
     }
     sent.length = 0;
-    expect(await locks.tryAcquire(key, { permits: 20 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 20 }).tryAcquire()).toBeUndefined();
     expect(sent).toHaveLength(1);
   });
 
@@ -82,14 +85,13 @@ describe("a semaphore", () => {
     let holders = 0;
     let most = 0;
     const contend = () =>
-      locks.run(
-        key,
+      semaphore(locks, key, { permits: 100 }).run(
         async () => {
           most = Math.max(most, ++holders);
           await new Promise((resolve) => setTimeout(resolve, 100));
           holders--;
         },
-        { permits: 100, waitMs: 15_000, backoff: { minMs: 5, maxMs: 100 } },
+        { waitMs: 15_000, backoff: { minMs: 5, maxMs: 100 } },
       );
     await Promise.all(Array.from({ length: 150 }, contend));
     expect(most).toBeLessThanOrEqual(100);
@@ -102,14 +104,13 @@ describe("a semaphore", () => {
     let holders = 0;
     const contend = async () => {
       const locks = new LockClient({ client: countingClient().client, tableName: table.tableName });
-      await locks.run(
-        key,
+      await semaphore(locks, key, { permits: 5 }).run(
         async () => {
           expect(++holders).toBeLessThanOrEqual(5);
           await new Promise((resolve) => setTimeout(resolve, 3));
           holders--;
         },
-        { permits: 5, waitMs: 15_000, backoff: { minMs: 5, maxMs: 100 } },
+        { waitMs: 15_000, backoff: { minMs: 5, maxMs: 100 } },
       );
     };
     await Promise.all(Array.from({ length: 60 }, contend));
@@ -123,8 +124,8 @@ describe("a semaphore", () => {
     await take(locks, key, 2, 1);
     clock.advance(5_000);
     expect(await locks.count(key)).toBe(1);
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeDefined();
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeDefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
   });
 
   it("a superseded holder's release and renewal change nothing", async () => {
@@ -152,21 +153,21 @@ describe("a semaphore", () => {
     const { locks } = setUp();
     const key = freshKey();
     const five = await take(locks, key, 5, 5);
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     // Free the low slots first: two holders are left, in slots that two permits don't have.
     const bySlot = async () => (await locks.get(key))?.holders ?? [];
     const high = (await bySlot()).filter(({ slot }) => slot >= 3).map(({ token }) => token);
     for (const lock of five) if (!high.includes(lock.token)) await lock.release();
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     const [one, other] = five.filter(({ token }) => high.includes(token));
     await one?.release();
-    const third = await locks.acquire(key, { permits: 2 });
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    const third = await semaphore(locks, key, { permits: 2 }).acquire();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     expect(await locks.count(key)).toBe(2);
     await other?.release();
     await third.release();
     expect(await take(locks, key, 2, 2)).toHaveLength(2);
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
   });
 
   it("a raised number takes effect", async () => {
@@ -174,14 +175,14 @@ describe("a semaphore", () => {
     const key = freshKey();
     await take(locks, key, 2, 2);
     expect(await take(locks, key, 4, 2)).toHaveLength(2);
-    expect(await locks.tryAcquire(key, { permits: 4 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 4 }).tryAcquire()).toBeUndefined();
   });
 
   it("a plain lock and a semaphore on one key respect each other", async () => {
     const { locks } = setUp();
     const key = freshKey();
     const plain = await locks.acquire(key);
-    expect(await locks.tryAcquire(key, { permits: 3 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 3 }).tryAcquire()).toBeUndefined();
     await plain.release();
     const [a, b] = await take(locks, key, 3, 2);
     expect(await locks.tryAcquire(key)).toBeUndefined();
@@ -191,7 +192,7 @@ describe("a semaphore", () => {
     const again = await locks.acquire(key);
     expect(again.fencingToken).toBeGreaterThan((b as Lock).fencingToken);
     await again.finish({ result: 1 });
-    expect(await locks.tryAcquire(key, { permits: 3 })).toBeUndefined(); // finished, and remembered
+    expect(await semaphore(locks, key, { permits: 3 }).tryAcquire()).toBeUndefined(); // finished, and remembered
     expect(Object.keys((await table.item(key)) ?? {}).filter((name) => name.startsWith("slot_"))).toEqual([]);
   });
 
@@ -200,7 +201,7 @@ describe("a semaphore", () => {
     loseReplies(client, (request) => request === 1 || request === 3);
     const locks = new LockClient({ client, tableName: table.tableName });
     const key = freshKey();
-    const lock = await locks.acquire(key, { permits: 3 });
+    const lock = await semaphore(locks, key, { permits: 3 }).acquire();
     expect(sent).toHaveLength(2);
     expect(await locks.count(key)).toBe(1);
     expect((await locks.get(key))?.holders?.[0]?.fencingToken).toBe(lock.fencingToken);
@@ -216,9 +217,17 @@ describe("a semaphore", () => {
     await expect(locks.once(freshKey(), () => 1, { permits: 2 } as never)).rejects.toThrow(
       "once: unknown option 'permits'",
     );
-    await expect(locks.acquire("a", { permits: 0 })).rejects.toThrow(
-      "permits must be a whole number from 1 to 100, got 0",
-    );
-    await expect(locks.acquire("a", { permits: 2, force: true })).rejects.toThrow("permits and force contradict");
+    for (const permits of [0, 101, 1.5, "2", undefined]) {
+      expect(() => semaphore(locks, "a", { permits } as never)).toThrow(
+        `permits must be a whole number from 1 to 100, got ${typeof permits === "string" ? "'2'" : permits}`,
+      );
+    }
+    for (const option of ["force", "reentrant", "expiry", "permits"]) {
+      const options = { [option]: true } as never;
+      await expect(semaphore(locks, "a", { permits: 2 }).acquire(options)).rejects.toThrow(
+        `acquire: unknown option '${option}'`,
+      );
+    }
+    await expect(locks.acquire("a", { permits: 2 } as never)).rejects.toThrow("acquire: unknown option 'permits'");
   });
 });

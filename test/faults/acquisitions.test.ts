@@ -1,7 +1,7 @@
 /** Acquiring and waiting. */
 import { DeleteItemCommand } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { LockError, LockHeldError } from "../../src/index.ts";
+import { LockError, LockHeldError, semaphore } from "../../src/index.ts";
 import type { Item } from "../../src/protocol/item.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
@@ -91,7 +91,7 @@ describe("the end of a lease by watching", () => {
   it("'observed' does not end a permit by the clock either", async () => {
     const key = freshKey();
     const a = aProcess(table.tableName, { clock: manualClock(TODAY - HOUR) });
-    const permit = await a.locks.acquire(key, { permits: 2 });
+    const permit = await semaphore(a.locks, key, { permits: 2 }).acquire();
     const c = aProcess(table.tableName, { expiry: "observed" });
     const other = await c.locks.tryAcquire(key);
     expect([permit.status, other?.status]).not.toEqual(["held", "held"]);
@@ -198,7 +198,7 @@ describe("what an acquisition that fails leaves behind", () => {
     const a = aProcess(table.tableName, { random: () => picks.shift() ?? 0.9 });
     const key = freshKey();
     a.state.wire = losing(1);
-    const lock = await a.locks.acquire(key, { permits: 3, waitMs: 5_000 });
+    const lock = await semaphore(a.locks, key, { permits: 3 }).acquire({ waitMs: 5_000 });
     expect(await a.locks.count(key)).toBe(1);
     await lock.release();
     expect(await a.locks.count(key)).toBe(0);
@@ -311,7 +311,7 @@ describe("records", () => {
       }
       return send();
     };
-    expect(await b.locks.tryAcquire(key, { permits: 2 })).toBeDefined();
+    expect(await semaphore(b.locks, key, { permits: 2 }).tryAcquire()).toBeDefined();
   });
 
   it("a foreign expires_at out of a date's range is a LockError, not a RangeError", async () => {
@@ -342,7 +342,7 @@ describe("records", () => {
     const a = aProcess(table.tableName);
     const key = freshKey();
     const held = [];
-    for (let i = 0; i < 100; i++) held.push(await a.locks.acquire(key, { permits: 100, owner: "o" }));
+    for (let i = 0; i < 100; i++) held.push(await semaphore(a.locks, key, { permits: 100 }).acquire({ owner: "o" }));
     for (const lock of held) await lock.release();
     expect(await a.locks.tryAcquire(key)).toBeDefined();
   });

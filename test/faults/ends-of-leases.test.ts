@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Lock } from "../../src/index.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 import { aProcess, losing, lost, type Wire } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -38,7 +39,7 @@ describe("whatever the holder, its clocks and the network do", () => {
           async (steps, maxAttempts) => {
             const keys = which.map(freshKey);
             const { locks, clock, state } = aProcess(table.tableName, { leaseMs: LEASE_MS, config: { maxAttempts } });
-            const lock = await locks.acquire(keys, { permits });
+            const lock = await takes(locks, keys, permits).acquire();
             const seen: string[] = [];
             const look = async () => {
               const item = await table.item(keys[0] as string);

@@ -1,5 +1,6 @@
 /** Two effective holders, made by the state machine of one handle. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { semaphore } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
@@ -103,8 +104,8 @@ describe("re-entry", () => {
     const a = aProcess(table.tableName, { clock });
     const b = aProcess(table.tableName, { clock });
     const key = freshKey();
-    await a.locks.acquire(key, { permits: 3 });
-    await b.locks.acquire(key, { permits: 3 });
+    await semaphore(a.locks, key, { permits: 3 }).acquire();
+    await semaphore(b.locks, key, { permits: 3 }).acquire();
     expect(await a.locks.tryAcquire(key, { reentrant: true })).toBeUndefined();
   });
 

@@ -1,6 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
-import { dynamoLock, LockClient, type LockHeldError, LockOptionsError, withLock } from "../../src/index.ts";
+import {
+  dynamoLock,
+  LockClient,
+  type LockHeldError,
+  LockOptionsError,
+  semaphore,
+  withLock,
+  withSemaphore,
+} from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
@@ -17,7 +25,7 @@ describe("onError", () => {
   it("a function that says 'finish' of a semaphore: the permit is given back, and not renewed for ever", async () => {
     const { locks, clock, types } = aProcess(table.tableName, { leaseMs: 9_000, clockSkewMs: 0 });
     const key = freshKey();
-    const handler = withLock(
+    const handler = withSemaphore(
       () => {
         throw new Error("no");
       },
@@ -26,8 +34,7 @@ describe("onError", () => {
         namespace: false,
         locks,
         permits: 2,
-        onSuccess: "release",
-        onError: () => "finish",
+        onError: () => "finish" as never,
         leaseMs: 9_000,
         heartbeatMs: 3_000,
       },
@@ -142,14 +149,14 @@ describe("options", () => {
     const { locks } = aProcess(table.tableName, { retentionMs: 60_000, clock: systemClock });
     const key = freshKey();
     let ttlIsAfterLease = true;
-    const handler = withLock(
+    const handler = withSemaphore(
       async (_event, context) => {
-        const other = await locks.acquire(key, { permits: 2, leaseMs: 1_000 });
+        const other = await semaphore(locks, key, { permits: 2 }).acquire({ leaseMs: 1_000 });
         const ttl = Number((await table.item(key))?.ttl?.N) * 1000;
         ttlIsAfterLease = ttl >= context.lock.expiresAt;
         await other.release();
       },
-      { key: () => key, namespace: false, locks, permits: 2, onSuccess: "release" },
+      { key: () => key, namespace: false, locks, permits: 2 },
     );
     await handler({}, lambdaContext({ timeoutMs: 900_000 })).catch((error) => {
       if (!(error instanceof LockOptionsError)) throw error;

@@ -3,8 +3,10 @@ import { getEventListeners } from "node:events";
 import { beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/common/clock.ts";
 import type { Lock, LockClient } from "../../src/index.ts";
+import { semaphore } from "../../src/index.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -40,7 +42,9 @@ describe("a permit whose lease was over when it was recognised", () => {
       }
       return reply;
     };
-    const permit = await a.locks.acquire(key, { permits }).catch(() => undefined); // renewed: nobody was told of it
+    const permit = await takes(a.locks, key, permits)
+      .acquire()
+      .catch(() => undefined); // renewed: nobody was told of it
     write.resolve();
     const other = await taking?.catch(() => undefined);
     return { permit, other };
@@ -52,8 +56,8 @@ describe("a permit whose lease was over when it was recognised", () => {
   });
 
   it("nor under a claim that counts holders", async () => {
-    const { permit, other } = await scene((key, locks) => locks.tryAcquire(key, { permits: 2 }), 3);
-    const third = await aProcess(table.tableName).locks.tryAcquire((permit ?? other)?.key as string, { permits: 2 });
+    const { permit, other } = await scene((key, locks) => semaphore(locks, key, { permits: 2 }).tryAcquire(), 3);
+    const third = await semaphore(aProcess(table.tableName).locks, (permit ?? other)?.key, { permits: 2 }).tryAcquire();
     expect(held(permit, other, third)).toBeLessThanOrEqual(2);
   });
 });
@@ -211,6 +215,6 @@ describe("waiting", () => {
       if (n === 1) throw lost();
       return reply;
     };
-    expect((await a.locks.acquire(freshKey(), { permits: 2, waitMs: 1_000 })).status).toBe("held");
+    expect((await semaphore(a.locks, freshKey(), { permits: 2 }).acquire({ waitMs: 1_000 })).status).toBe("held");
   });
 });

@@ -1,6 +1,6 @@
 /** Requests to acquire that the network delivers late, or once more: they must not take the key from a later run. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { type Lock, type LockContext, withLock } from "../../src/index.ts";
+import { type Lock, type LockContext, semaphore, withLock } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess, losing, lost, turn } from "../support/process.ts";
@@ -33,13 +33,13 @@ const laterRuns: Record<string, (key: string) => Promise<unknown>> = {
   "has finished": (key) => aProcess(table.tableName).locks.once(key, () => "paid"),
   "has committed": async (key) => (await aProcess(table.tableName).locks.acquire(key)).commit([], { result: "paid" }),
   "was itself forced": (key) => aProcess(table.tableName).locks.acquire(key, { force: true }),
-  "holds a permit": (key) => aProcess(table.tableName).locks.acquire(key, { permits: 2 }),
+  "holds a permit": (key) => semaphore(aProcess(table.tableName).locks, key, { permits: 2 }).acquire(),
 };
 /** What the forced acquisition finds. */
 const victims: Record<string, (key: string) => Promise<unknown>> = {
   "a held key": (key) => aProcess(table.tableName).locks.acquire(key),
   "a finished key": (key) => aProcess(table.tableName).locks.once(key, () => "first"),
-  "a semaphore": (key) => aProcess(table.tableName).locks.acquire(key, { permits: 2 }),
+  "a semaphore": (key) => semaphore(aProcess(table.tableName).locks, key, { permits: 2 }).acquire(),
   "a free key": async (key) => (await aProcess(table.tableName).locks.acquire(key)).release(),
   "no record": async () => {},
 };

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Lock } from "../../src/index.ts";
+import { semaphore } from "../../src/index.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { locksOf } from "../support/locks.ts";
@@ -18,9 +19,9 @@ describe("a semaphore", () => {
     const clock = manualClock();
     const a = aProcess(table.tableName, { clock, retentionMs: 60_000 });
     const key = freshKey();
-    const one = await a.locks.acquire(key, { permits: 2 });
+    const one = await semaphore(a.locks, key, { permits: 2 }).acquire();
     await one.extend(3_600_000);
-    const two = await a.locks.acquire(key, { permits: 2 });
+    const two = await semaphore(a.locks, key, { permits: 2 }).acquire();
     await two.release();
     const ttl = Number((await table.item(key))?.ttl?.N) * 1000;
     expect(ttl).toBeGreaterThanOrEqual(one.expiresAt);
@@ -31,8 +32,8 @@ describe("a semaphore", () => {
     const a = aProcess(table.tableName, { clock, leaseMs: 3_600_000 });
     const b = aProcess(table.tableName, { clock, leaseMs: 1_000, retentionMs: 2_000 });
     const key = freshKey();
-    const one = await a.locks.acquire(key, { permits: 2 });
-    await b.locks.acquire(key, { permits: 2 });
+    const one = await semaphore(a.locks, key, { permits: 2 }).acquire();
+    await semaphore(b.locks, key, { permits: 2 }).acquire();
     expect(Number((await table.item(key))?.ttl?.N) * 1000).toBeGreaterThanOrEqual(one.expiresAt);
   });
 
@@ -40,13 +41,13 @@ describe("a semaphore", () => {
     const clock = manualClock();
     const key = freshKey();
     const five = aProcess(table.tableName, { clock });
-    await five.locks.acquire(key, { permits: 5 });
+    await semaphore(five.locks, key, { permits: 5 }).acquire();
     const two = aProcess(table.tableName, { clock });
     two.state.wire = async ({ n, send }) => {
-      if (n === 2) await five.locks.acquire(key, { permits: 5 }); // after two saw one holder, and room for one more
+      if (n === 2) await semaphore(five.locks, key, { permits: 5 }).acquire(); // after two saw one holder, and room for one more
       return send();
     };
-    expect(await two.locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(two.locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     expect(await five.locks.count(key)).toBe(2);
   });
 
@@ -60,7 +61,7 @@ describe("a semaphore", () => {
     // A in slot 4 of five, B in slot 0, with leases of 10 s.
     const pick = (n: number) => ({ random: () => n });
     const a5 = aProcess(table.tableName, { clock: slow, ...pick(0.9) });
-    const one = await a5.locks.acquire(key, { permits: 5 });
+    const one = await semaphore(a5.locks, key, { permits: 5 }).acquire();
     const passing = (ms: number) => {
       clock.advance(ms);
       slow.advance(ms);
@@ -81,7 +82,9 @@ describe("a semaphore", () => {
     await turn();
     clock.advance(1_100); // A is frozen meanwhile: 11 090, its lease of 10 000 - 900 + skew is over
     slow.freeze(1_100);
-    const two = await b.locks.acquire(key, { permits: 2 }).catch((e) => e);
+    const two = await semaphore(b.locks, key, { permits: 2 })
+      .acquire()
+      .catch((e) => e);
     // C sees one live holder (B) and room for one; A's renewal arrives between its look and its write.
     const c = aProcess(table.tableName, { clock, clockSkewMs: 1_000 });
     c.state.wire = async ({ n, send }) => {
@@ -91,7 +94,7 @@ describe("a semaphore", () => {
       }
       return send();
     };
-    const three = await c.locks.tryAcquire(key, { permits: 2 });
+    const three = await semaphore(c.locks, key, { permits: 2 }).tryAcquire();
     go.resolve();
     back.resolve(); // A thaws, and handles the reply before its timers
     await renewal;

@@ -1,11 +1,12 @@
 /** A client remembers what it has watched: a crashed holder's key is taken over by calls that don't wait. */
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { dynamoLock, dynamoLockBatch, LockClient, LockHeldError, withLock } from "../../src/index.ts";
+import { dynamoLock, dynamoLockBatch, LockClient, LockHeldError, semaphore, withLock } from "../../src/index.ts";
 import { chain, versions } from "../middy/setup.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
+import { takes } from "../support/locks.ts";
 import { aProcess } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -20,7 +21,7 @@ const START = TODAY;
 /** A process that took the key for 10 s and crashed; its wall clock is an hour ahead, so that no clock ends its lease. */
 const crashed = async (key: string | string[], permits = 1) => {
   const { locks } = aProcess(table.tableName, { clock: manualClock(START + HOUR) });
-  return locks.acquire(key, { permits });
+  return takes(locks, key, permits).acquire();
 };
 
 describe.each(["observed", "clock"] as const)("expiry '%s'", (expiry) => {
@@ -168,10 +169,10 @@ it("a batch's refusals are sightings too", async () => {
 it("a permit ends by the clock alone", async () => {
   const permit = await crashed(freshKey(), 2);
   const { locks, clock } = aProcess(table.tableName);
-  await locks.acquire(permit.key, { permits: 2, leaseMs: 24 * HOUR });
-  expect(await locks.tryAcquire(permit.key, { permits: 2 })).toBeUndefined();
+  await semaphore(locks, permit.key, { permits: 2 }).acquire({ leaseMs: 24 * HOUR });
+  expect(await semaphore(locks, permit.key, { permits: 2 }).tryAcquire()).toBeUndefined();
   clock.advance(20_000);
-  expect(await locks.tryAcquire(permit.key, { permits: 2 })).toBeUndefined();
+  expect(await semaphore(locks, permit.key, { permits: 2 }).tryAcquire()).toBeUndefined();
 });
 
 it("the leases that a client watches are bounded: the one that it saw least recently goes first", async () => {

@@ -1,6 +1,6 @@
 /** Waiting, renewing and losing as the middleware does it, and what throttling does to it. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { LockClient, LockOptionsError, LockTimeoutError, withLock } from "../../src/index.ts";
+import { LockClient, LockTimeoutError, withLock, withSemaphore } from "../../src/index.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 import { clockedContext, lambdaContext } from "../support/lambda.ts";
 import { aProcess, turn } from "../support/process.ts";
@@ -178,16 +178,18 @@ describe("a handler with several keys, or several permits", () => {
     const key = freshKey();
     const gate = Promise.withResolvers<void>();
     const options = { key: () => key, namespace: false as const, client, tableName: table.tableName, permits: 2 };
-    const handler = withLock(() => gate.promise, { ...options, onSuccess: "release" });
+    const handler = withSemaphore(() => gate.promise, options);
     const running = [handler({}, lambdaContext()), handler({}, lambdaContext())];
     await turn(100);
     await expect(handler({}, lambdaContext())).rejects.toMatchObject({ code: "LOCK_HELD" });
     gate.resolve();
     await Promise.all(running);
     const durable = { ...lambdaContext(), executionContext: { durableExecutionArn: "arn" } };
-    const again = withLock(() => 1, { ...options, onSuccess: "release", leaseMs: 60_000 });
-    await expect(again({}, durable)).rejects.toThrow("permits and a durable execution contradict each other");
-    expect(() => withLock(() => 1, options)).toThrow(LockOptionsError);
+    const again = withSemaphore(() => 1, { ...options, leaseMs: 60_000 });
+    await expect(again({}, durable)).rejects.toThrow("a semaphore can't be held by a durable execution");
+    const pair = withSemaphore(() => 1, { ...options, key: () => ["a", "b"] });
+    await expect(pair({}, lambdaContext())).rejects.toThrow("a semaphore has one key");
+    expect(() => withLock(() => 1, options)).toThrow("withLock: unknown option 'permits'");
     expect(() => withLock(() => 1, { key: () => key, expiry: "observed" })).toThrow("expiry 'observed' needs leaseMs");
   });
 });

@@ -20,6 +20,7 @@ import {
   LockLostError,
   LockTableError,
   purgeLocks,
+  semaphore,
 } from "../../src/index.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
@@ -76,11 +77,11 @@ describe("on an engine that doesn't show the item", () => {
   it("a semaphore gives its permits, and no more", async () => {
     const key = freshKey();
     const { locks } = onOldEngine({ random: () => 0 });
-    const permits = [1, 2].map(() => locks.acquire(key, { permits: 2 }));
+    const permits = [1, 2].map(() => semaphore(locks, key, { permits: 2 }).acquire());
     const [one] = await Promise.all(permits);
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeUndefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     await one?.release();
-    expect(await locks.tryAcquire(key, { permits: 2 })).toBeDefined();
+    expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeDefined();
   });
 
   it.each([1, 2])("an acquisition of %i key(s) whose reply is lost is recognised", async (count) => {
@@ -200,7 +201,7 @@ describe("a mock that refuses without an item", () => {
     "acquire with a wait": (locks) => locks.acquire("key", { waitMs: 1_000 }),
     force: (locks) => locks.acquire("key", { force: true }),
     once: (locks) => locks.once("key", () => "never"),
-    "a permit": (locks) => locks.acquire("key", { permits: 3 }),
+    "a permit": (locks) => semaphore(locks, "key", { permits: 3 }).acquire(),
     "several keys": (locks) => locks.acquire(["key", "another"]),
   };
 

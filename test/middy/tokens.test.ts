@@ -14,6 +14,7 @@ import {
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient } from "../support/dynamodb.ts";
+import { takes } from "../support/locks.ts";
 import { reportDay, reporter, type Table, tableOfLocks, wrappers } from "./setup.ts";
 
 let table: Table;
@@ -72,9 +73,9 @@ describe("a lock", () => {
   it.each([1, 2])("shows what it is, and no token, with %s permits", async (permits) => {
     const { locks, clock } = setUp();
     const key = freshKey();
-    const crashed = await locks.acquire(key, { permits, data: { secret: "number" } });
+    const crashed = await takes(locks, key, permits).acquire({ data: { secret: "number" } });
     clock.advance(3_600_000);
-    const lock = await locks.acquire(key, { permits });
+    const lock = await takes(locks, key, permits).acquire();
     expectHidden(lock, lock.token, crashed.token);
     expectHidden({ locks: [lock] }, lock.token, crashed.token);
     expect(JSON.parse(JSON.stringify(lock))).toEqual({
@@ -98,10 +99,12 @@ describe("a lock", () => {
       const { locks } = setUp();
       const key = freshKey();
       const held: Lock[] = [];
-      for (let n = 0; n < permits; n++) held.push(await locks.acquire(key, { permits }));
+      for (let n = 0; n < permits; n++) held.push(await takes(locks, key, permits).acquire());
       const tokens = held.map(({ token }) => token);
       for (const options of [{}, { waitMs: 10 }]) {
-        const error = (await locks.acquire(key, { permits, ...options }).catch((e: unknown) => e)) as LockHeldError;
+        const error = (await takes(locks, key, permits)
+          .acquire({ ...options })
+          .catch((e: unknown) => e)) as LockHeldError;
         expectHidden(error, ...tokens);
         expectHidden(error.record, ...tokens);
         expect(tokens).toContain(error.record.token);

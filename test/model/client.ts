@@ -1,4 +1,5 @@
 import { type LockClient, LockError } from "../../src/index.ts";
+import { takes } from "../support/locks.ts";
 import { aProcess } from "../support/process.ts";
 import { SimulatedClock } from "./clock.ts";
 import type { Handle } from "./promises.ts";
@@ -75,17 +76,18 @@ export class SimulatedClient {
     const waitMs = chance.happens(0.5) ? 0 : chance.below(9_000);
     const options = {
       waitMs,
-      ...(permits > 1 && { permits, expiry: "clock" as const }), // slots can't be watched
       ...(force && { force }),
       ...(chance.happens(0.4) && { heartbeatMs: false as const }),
     };
-    const acquiring = this.locks.acquire(keys, options).then((lock) => {
-      this.#world.count("locks");
-      if (force) this.#world.overrule(keys);
-      this.handles.push({ lock, permits, overruled: false, settling: false });
-      return `${lock.token.slice(0, 4)}, fence ${lock.fencingToken}, ${lock.status}`;
-    });
-    this.#call(`acquires ${keys} ${JSON.stringify(options)}`, acquiring);
+    const acquiring = takes(this.locks, keys, permits)
+      .acquire(options)
+      .then((lock) => {
+        this.#world.count("locks");
+        if (force) this.#world.overrule(keys);
+        this.handles.push({ lock, permits, overruled: false, settling: false });
+        return `${lock.token.slice(0, 4)}, fence ${lock.fencingToken}, ${lock.status}`;
+      });
+    this.#call(`acquires ${keys} of ${permits} ${JSON.stringify(options)}`, acquiring);
   }
 
   #call(what: string, call: Promise<unknown>): void {

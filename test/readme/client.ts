@@ -1,5 +1,5 @@
 // example: client
-import { LockClient } from "middy-dynamo-lock";
+import { LockClient, semaphore } from "middy-dynamo-lock";
 
 const locks = new LockClient({ leaseMs: 20_000 }); // renewed every third of it, until released
 
@@ -16,6 +16,7 @@ const invoice = await locks.once("invoice-2026-11", () => makeInvoice("2026-11")
 } // released here
 
 // A semaphore: at most 5 at once.
-await locks.run("smtp", () => sendMail(invoice), { permits: 5, waitMs: 30_000 });
+const smtp = semaphore(locks, "smtp", { permits: 5 });
+await smtp.run(() => sendMail(invoice), { waitMs: 30_000 });
 
 await locks.close(); // releases what is still held
