@@ -124,5 +124,5 @@ export const refuseAnswer = (response: unknown): LockBatchError =>
 
 const describe = (value: unknown): string => {
   const names = typeof value === "object" ? Object.keys(Object(value)).slice(0, 10).join(", ") : "";
-  return `${show(value).slice(0, 100)}${names && ` with ${names}`}`;
+  return names ? `an object with ${names}` : show(value).slice(0, 100);
 };

@@ -154,12 +154,15 @@ it("can be imported, also where Middy is not installed", async () => {
     "describeLock",
     "dynamoLock",
     "dynamoLockBatch",
+    "dynamoSemaphore",
     "forceRelease",
     "listLocks",
     "purgeLocks",
     "releaseAllLocks",
+    "semaphore",
     "withLock",
     "withLockBatch",
+    "withSemaphore",
   ]);
 });
 
