@@ -1,10 +1,10 @@
 /** Finished records in memory: they must say what the table says. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { forceRelease, type LockContext, LockHeldError, purgeLocks, withLock, withLockBatch } from "../../src/index.ts";
-import { deferred } from "../middy/setup.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
+import { deferred } from "../support/middy.ts";
 import { aProcess, losing, lost } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;

@@ -4,7 +4,7 @@ import { LocalDurableTestRunner } from "@aws/durable-execution-sdk-js-testing";
 import type { Context } from "aws-lambda";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type LockContext, withLock } from "../../src/index.ts";
-import { reportDay, type Table, tableOfLocks } from "../middy/setup.ts";
+import { reportDay, type Table, tableOfLocks } from "../support/middy.ts";
 
 let table: Table;
 beforeAll(async () => {

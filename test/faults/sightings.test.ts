@@ -2,11 +2,11 @@
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { dynamoLock, dynamoLockBatch, LockClient, LockHeldError, semaphore, withLock } from "../../src/index.ts";
-import { chain, versions } from "../middy/setup.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { takes } from "../support/locks.ts";
+import { chain, versions } from "../support/middy.ts";
 import { aProcess } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
