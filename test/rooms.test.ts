@@ -47,6 +47,15 @@ describe("The files", () => {
     for (const file of files) visit(file, []);
   });
 
+  it("give no two classes or types one name", () => {
+    const names = files.flatMap((file) =>
+      [...readFileSync(new URL(file, source), "utf8").matchAll(/^(?:export )?(?:class|interface|type) (\w+)/gm)].map(
+        ([, name]) => name as string,
+      ),
+    );
+    expect(names.filter((name, index) => names.indexOf(name) < index)).toEqual([]);
+  });
+
   it("leave the AWS SDK to one of them", () => {
     const knowing = files.filter((file) => importsOf(file).some((from) => from.startsWith("@aws-sdk/")));
     expect(knowing).toEqual(["dynamodb/aws-sdk.ts"]);

@@ -10,7 +10,7 @@ export interface Ordered {
   plan?: Plan | undefined;
   /** Set if the handler was given the record, and has failed to do it. */
   failure?: object | undefined;
-  outcome?: Outcome;
+  outcome?: RecordOutcome;
 }
 
 /** The state of a record's key. `failed`: it is held by another run, or not to be had. */
@@ -23,7 +23,7 @@ export type KeyState = "untried" | "owned" | "finished" | "failed";
 export type Plan = "run" | "drop" | "follow" | "return";
 
 /** After the handler. */
-export type Outcome = "finish" | "drop" | "return";
+export type RecordOutcome = "finish" | "drop" | "return";
 
 const PLANS = { untried: "return", owned: "run", finished: "drop", failed: "return" } as const;
 

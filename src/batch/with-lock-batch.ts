@@ -6,7 +6,7 @@ import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./
 import type { BatchResponse, BatchResult } from "./outcome.ts";
 import { createBatchGuard } from "./run.ts";
 
-type EventOf<TRecord> = { Records: TRecord[] };
+type BatchEvent<TRecord> = { Records: TRecord[] };
 
 /**
  * `dynamoLockBatch` around a plain Lambda handler, with the same options. Nothing can return past
@@ -25,25 +25,25 @@ type EventOf<TRecord> = { Records: TRecord[] };
  */
 export function withLockBatch<TRecord, TContext extends object = Context>(
   handler: (
-    event: EventOf<TRecord>,
+    event: BatchEvent<TRecord>,
     context: TContext & LocksContext<TRecord>,
   ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
-): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
+): (event: BatchEvent<TRecord>, context: TContext) => Promise<BatchResponse>;
 export function withLockBatch<TRecord, TContext extends object = Context>(
   handler: (
-    event: EventOf<TRecord>,
+    event: BatchEvent<TRecord>,
     context: TContext & MaybeLocksContext<TRecord>,
   ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord>,
-): (event: EventOf<TRecord>, context: TContext) => Promise<BatchResponse>;
+): (event: BatchEvent<TRecord>, context: TContext) => Promise<BatchResponse>;
 export function withLockBatch<TRecord>(
   handler: (
-    event: EventOf<TRecord>,
+    event: BatchEvent<TRecord>,
     context: Context & LocksContext<TRecord>,
   ) => PromiseLike<BatchResult> | BatchResult,
   options: DynamoLockBatchOptions<TRecord>,
-): (event: EventOf<TRecord>, context: Context) => Promise<BatchResponse> {
+): (event: BatchEvent<TRecord>, context: Context) => Promise<BatchResponse> {
   checkArgument("withLockBatch", "the handler, the first argument,", handler, FUNCTION);
   refuseCallback("withLockBatch", handler);
   const begin = createBatchGuard("withLockBatch", options);

@@ -15,7 +15,7 @@ import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/
 import { CLIENT_CONTRADICTIONS, DEFAULTS } from "../lock/options.ts";
 import { Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
-import { liveHoldings } from "../protocol/expiry.ts";
+import { liveHolders } from "../protocol/expiry.ts";
 import {
   ACQUIRE_RULES,
   type AcquireOptions,
@@ -190,7 +190,7 @@ export class LockClient implements LockClientLike {
    */
   async count(key: LockKey): Promise<number> {
     const record = await this.#locks.read(this.#storedKey(key));
-    const live = record ? liveHoldings(record, this.#locks.clock.now() - this.#locks.clockSkewMs) : [];
+    const live = record ? liveHolders(record, this.#locks.clock.now() - this.#locks.clockSkewMs) : [];
     return live.filter(({ status }) => status === "IN_PROGRESS").length;
   }
 

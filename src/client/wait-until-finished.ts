@@ -2,7 +2,7 @@ import type { LockRecord } from "../common/record.ts";
 import { checkOptions, MS, MS_OR_ZERO, type Rules, SIGNAL } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import type { Locks } from "../lock/locks.ts";
-import { liveHoldings } from "../protocol/expiry.ts";
+import { liveHolders } from "../protocol/expiry.ts";
 
 export interface WaitUntilFinishedOptions {
   /**
@@ -47,7 +47,7 @@ export const waitUntilFinished = async (
   const { timeoutMs = defaults.timeoutMs, intervalMs = defaults.intervalMs, signal } = options;
   const { clock, clockSkewMs } = locks;
   const isHeld = (record: LockRecord) =>
-    liveHoldings(record, clock.now() - clockSkewMs).some(({ status }) => status === "IN_PROGRESS");
+    liveHolders(record, clock.now() - clockSkewMs).some(({ status }) => status === "IN_PROGRESS");
 
   const deadline = clock.monotonic() + timeoutMs;
   let pending = [...new Set(keys)];

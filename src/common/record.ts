@@ -86,7 +86,7 @@ export const withoutTokens = (record: LockRecord): LockRecord => {
 };
 
 /** Who holds a key, or was the last to. */
-export type Holding = Pick<LockRecord, "status" | "owner" | "token" | "fencingToken" | "expiresAt" | "acquiredAt">;
+export type KeyHolder = Pick<LockRecord, "status" | "owner" | "token" | "fencingToken" | "expiresAt" | "acquiredAt">;
 
 /** The record itself; of a semaphore, each of its holders. */
-export const holdingsOf = (record: LockRecord): readonly Holding[] => record.holders ?? [record];
+export const holdersOf = (record: LockRecord): readonly KeyHolder[] => record.holders ?? [record];

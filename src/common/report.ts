@@ -11,7 +11,7 @@ type Measured = Readonly<Record<string, number>>;
  * The level at which an event is logged, its metrics, and its problem in words, if it has one for
  * which no error need be thrown.
  */
-type Kind<TEvent> = readonly [
+type EventKind<TEvent> = readonly [
   level: keyof LockLogger,
   measure?: ((event: TEvent) => Measured) | undefined,
   problem?: (event: TEvent) => string,
@@ -27,7 +27,7 @@ const failed = () => ({ LockFailed: 1 });
  * for them too. A lease that ends, and is then found taken by another run, counts as lost twice, as
  * there are two events.
  */
-const KINDS: { readonly [T in LockEvent["type"]]: Kind<Extract<LockEvent, { readonly type: T }>> } = {
+const KINDS: { readonly [T in LockEvent["type"]]: EventKind<Extract<LockEvent, { readonly type: T }>> } = {
   acquired: ["debug", acquired],
   "taken-over": ["warn", ({ waitedMs }) => ({ LockAcquired: 1, LockTakenOver: 1, LockWaitTime: waitedMs })],
   forced: ["warn", acquired],
@@ -82,7 +82,7 @@ export const createReporter = ({
 }): Reporter => {
   return (reported, worded) => {
     const event = conceal({ ...reported } as LockEvent & { token: string; error?: unknown }, "token");
-    const [level, measure, problemOf] = KINDS[event.type] as Kind<LockEvent>;
+    const [level, measure, problemOf] = KINDS[event.type] as EventKind<LockEvent>;
     const { error, ...lock } = event;
     const thrown = "error" in event ? ([error] as const) : ([] as const);
     const heard = onEvent ? [callSafely("onEvent", () => onEvent(event))] : [];

@@ -51,10 +51,10 @@ const FAULT =
  * have applied, and may succeed when it is repeated. `strange`: anything else. It may have applied,
  * and a repeat is of no use.
  */
-export type Outcome = "refused" | "passing" | "unknown" | "strange";
+export type RequestFate = "refused" | "passing" | "unknown" | "strange";
 
 /** Expects an error as the SDK throws it. */
-export const outcomeOf = (error: unknown): Outcome => {
+export const fateOf = (error: unknown): RequestFate => {
   const codes = codesOf(error);
   const { httpStatusCode: status = 0 } = read(error).$metadata ?? {};
   if (REFUSED.test(codes) || NEVER_SENT.test(textOf(error))) return "refused";
@@ -70,10 +70,10 @@ export const isConflict = (error: unknown): boolean => {
 };
 
 /** Whether DynamoDB refused the request for the moment: the same may be applied a moment later. */
-export const isPassing = (error: unknown): boolean => outcomeOf(error) === "passing" || isConflict(error);
+export const isPassing = (error: unknown): boolean => fateOf(error) === "passing" || isConflict(error);
 
 /** Whether an error is DynamoDB's own word that it did not apply the request. */
-export const isRefusal = (error: unknown): boolean => ["refused", "passing"].includes(outcomeOf(error));
+export const isRefusal = (error: unknown): boolean => ["refused", "passing"].includes(fateOf(error));
 
 /**
  * Errors of requests that were sent again after an attempt of which nobody knows whether it
@@ -97,9 +97,7 @@ export const mayHaveApplied = (error: unknown): boolean =>
 
 /** Whether the same request may succeed a moment later. Expects one of our errors. */
 export const isTransient = (error: unknown): boolean =>
-  error instanceof LockError &&
-  error.code === "LOCK_REQUEST" &&
-  ["passing", "unknown"].includes(outcomeOf(error.cause));
+  error instanceof LockError && error.code === "LOCK_REQUEST" && ["passing", "unknown"].includes(fateOf(error.cause));
 
 /**
  * Whether the request may have applied, also if a later attempt was refused for good. Expects one

@@ -2,12 +2,9 @@ import type { Context } from "aws-lambda";
 import { createGuard } from "../lambda/guard.ts";
 import { createMiddleware } from "../lambda/middleware.ts";
 import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
-import { checkInvocation, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import { checkInvocation, type EventOf, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions } from "./options.ts";
-
-/** Without a type argument the key function's event is `any`, which must not become the handler's. */
-type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
 
 /**
  * Middy middleware: takes a lock before the handler, and finishes or releases it after. Register it last: a middleware

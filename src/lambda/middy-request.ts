@@ -24,7 +24,7 @@ export interface DynamoLockMiddleware<TEvent, TContext> {
 }
 
 /** The lock or batch that one instance holds for a request, and has to settle once. */
-export interface Held {
+export interface HeldByRequest {
   /**
    * Settles when a `before` behind this instance's has answered, so that no `after` runs. Gives the
    * answer that goes out.
@@ -36,11 +36,11 @@ export interface Held {
  * By request: what each instance holds, and until when the invocation lasts. It is not kept in
  * `request.internal`, which Middy 6 shares between requests when the user supplies it.
  */
-const invocations = new WeakMap<object, { readonly held: Map<symbol, Held>; readonly deadline: number }>();
+const invocations = new WeakMap<object, { readonly held: Map<symbol, HeldByRequest>; readonly deadline: number }>();
 
-export const remember = (request: { context: Context }, instance: symbol, held: Held): void => {
+export const remember = (request: { context: Context }, instance: symbol, held: HeldByRequest): void => {
   const deadline = systemClock.monotonic() + remainingMsOf(request.context);
-  const invocation = invocations.get(request) ?? { held: new Map<symbol, Held>(), deadline };
+  const invocation = invocations.get(request) ?? { held: new Map<symbol, HeldByRequest>(), deadline };
   invocation.held.set(instance, held);
   invocations.set(request, invocation);
 };
@@ -52,7 +52,7 @@ export const holdsFor = (request: object, instance: symbol): boolean =>
  * Gives what is to be settled, and only once: `onError` may follow `after`. Undefined if this
  * request holds nothing.
  */
-export const take = <T extends Held>(request: object, instance: symbol): T | undefined => {
+export const take = <T extends HeldByRequest>(request: object, instance: symbol): T | undefined => {
   const all = invocations.get(request)?.held;
   const held = all?.get(instance) as T | undefined;
   all?.delete(instance);
@@ -67,7 +67,7 @@ export const answerEarly = async (
   request: { internal: object; earlyResponse?: unknown },
   response: unknown,
 ): Promise<void> => {
-  const held = invocations.get(request)?.held ?? new Map<symbol, Held>();
+  const held = invocations.get(request)?.held ?? new Map<symbol, HeldByRequest>();
   let answer = response;
   for (const [instance, { answeredEarly }] of [...held].reverse()) {
     held.delete(instance);

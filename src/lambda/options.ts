@@ -121,6 +121,9 @@ export type DuplicateResponse<TEvent = unknown> = (record: LockRecord, request: 
 /** What to do with the key when the handler fails. */
 export type OnError = "release" | "finish" | "keep";
 
+/** Without a type argument the key function's event is `any`, which must not become the handler's. */
+export type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
+
 /** What the handler finds in its context. */
 export interface LockContext {
   readonly lock: Lock;

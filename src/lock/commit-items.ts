@@ -6,12 +6,12 @@ import { isDeepStrictEqual, types } from "node:util";
 import { LockOptionsError } from "../common/errors.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 
-type Members = Readonly<Record<string, unknown>>;
+type ItemMembers = Readonly<Record<string, unknown>>;
 type Test = (value: unknown) => boolean;
 /** A rule for a member: what it must be, in words and as a test. */
-type Rule = readonly [mustBe: string, test: Test];
+type MemberRule = readonly [mustBe: string, test: Test];
 
-const isMap = (value: unknown): value is Members => Object.prototype.toString.call(value) === "[object Object]";
+const isMap = (value: unknown): value is ItemMembers => Object.prototype.toString.call(value) === "[object Object]";
 const isText: Test = (value) => typeof value === "string";
 const listOf =
   (test: Test): Test =>
@@ -43,23 +43,23 @@ const TYPES: Readonly<Record<string, Test>> = {
   M: (value) => isMap(value) && Object.values(value).every(isAttributeValue),
 };
 
-const TEXT: Rule = ["a non-empty string", (value) => isText(value) && value !== ""];
-const MAP: Rule = ["an object", isMap];
+const TEXT: MemberRule = ["a non-empty string", (value) => isText(value) && value !== ""];
+const MAP: MemberRule = ["an object", isMap];
 /** The members that each action must have beside `TableName`. */
-const ACTIONS: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
+const ACTIONS: Readonly<Record<string, Readonly<Record<string, MemberRule>>>> = {
   Put: { Item: MAP },
   Update: { Key: MAP, UpdateExpression: TEXT },
   Delete: { Key: MAP },
   ConditionCheck: { Key: MAP, ConditionExpression: TEXT },
 };
-const OPTIONAL: Readonly<Record<string, Rule>> = {
+const OPTIONAL: Readonly<Record<string, MemberRule>> = {
   ConditionExpression: TEXT,
   ExpressionAttributeNames: ["an object of strings", (value) => isMap(value) && Object.values(value).every(isText)],
   ExpressionAttributeValues: MAP,
   ReturnValuesOnConditionCheckFailure: TEXT,
 };
 
-const ATTRIBUTE_VALUE: Rule = [
+const ATTRIBUTE_VALUE: MemberRule = [
   'an attribute value such as { S: "x" } or { N: "1" }, and so must all that is in it',
   isAttributeValue,
 ];
@@ -108,7 +108,7 @@ export const checkedItems = (
 
 /** Two things that are easily taken for an item, with what to do about them. */
 const misfit = (item: unknown): string | undefined => {
-  const { then, middlewareStack } = Object(item) as Members;
+  const { then, middlewareStack } = Object(item) as ItemMembers;
   if (typeof then === "function") return "a Promise: await it";
   if (middlewareStack === undefined) return undefined;
   return (
@@ -130,7 +130,7 @@ const checkItem = (name: string, item: unknown, own: readonly ConditionCheck[]):
   }
   const path = `${name}.${action}`;
   check(path, body, MAP);
-  const members = body as Members;
+  const members = body as ItemMembers;
   const required = { TableName: TEXT, ...more };
   const known = { ...required, ...OPTIONAL };
   for (const [member, rule] of Object.entries(known)) {
@@ -138,13 +138,13 @@ const checkItem = (name: string, item: unknown, own: readonly ConditionCheck[]):
     if (value === undefined && !Object.hasOwn(required, member)) continue;
     check(`${path}.${member}`, value, rule);
     if (rule !== MAP) continue;
-    for (const [attribute, content] of Object.entries(value as Members)) {
+    for (const [attribute, content] of Object.entries(value as ItemMembers)) {
       check(`${path}.${member}[${JSON.stringify(attribute)}]`, content, ATTRIBUTE_VALUE, `: ${MARSHALL}`);
     }
   }
   const unknown = Object.keys(members).find((member) => !Object.hasOwn(known, member));
   if (unknown) refuse(`${path} takes ${Object.keys(known).join(", ")}, got ${unknown}`);
-  const at = (members.Key ?? members.Item) as Members;
+  const at = (members.Key ?? members.Item) as ItemMembers;
   const isOwn = ({ TableName, Key = {} }: ConditionCheck) =>
     tableOf(members.TableName) === tableOf(TableName) &&
     Object.entries(Key).every(([attribute, value]) => isDeepStrictEqual(at[attribute], value));
@@ -153,7 +153,7 @@ const checkItem = (name: string, item: unknown, own: readonly ConditionCheck[]):
   }
 };
 
-const check = (path: string, value: unknown, [mustBe, test]: Rule, advice = ""): void => {
+const check = (path: string, value: unknown, [mustBe, test]: MemberRule, advice = ""): void => {
   if (!test(value)) refuse(`${path} must be ${mustBe}, got ${describe(value)}${advice}`);
 };
 

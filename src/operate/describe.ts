@@ -1,5 +1,5 @@
 import { systemClock } from "../common/clock.ts";
-import { type Holding, holdingsOf, type LockRecord, type LockStatus } from "../common/record.ts";
+import { holdersOf, type KeyHolder, type LockRecord, type LockStatus } from "../common/record.ts";
 import { checkArgument, checkOptions, MS_OR_ZERO, type Rule, type Rules } from "../common/rules.ts";
 
 export interface DescribeLockOptions {
@@ -76,7 +76,7 @@ export const describeLock = (record: LockRecord, options: DescribeLockOptions = 
   checkOptions("describeLock", options, DESCRIBE_LOCK_RULES);
   const { timeZone = "UTC", now = systemClock.now() } = options;
   const write = timeWriter(timeZone);
-  const describe = ({ status, owner, fencingToken, acquiredAt, expiresAt }: Holding): HoldingDescription => {
+  const describe = ({ status, owner, fencingToken, acquiredAt, expiresAt }: KeyHolder): HoldingDescription => {
     const isOver = status === "FINISHED" || status === "RELEASED";
     return {
       status,
@@ -88,7 +88,7 @@ export const describeLock = (record: LockRecord, options: DescribeLockOptions = 
       remainingMs: Math.max(0, expiresAt - now),
     };
   };
-  const holders = holdingsOf(record).filter(({ status }) => status !== "RELEASED");
+  const holders = holdersOf(record).filter(({ status }) => status !== "RELEASED");
   return {
     key: record.key,
     ...describe(record),

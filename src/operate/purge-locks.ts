@@ -1,5 +1,5 @@
 import { toStoredKey } from "../common/key.ts";
-import { holdingsOf, type LockRecord } from "../common/record.ts";
+import { holdersOf, type LockRecord } from "../common/record.ts";
 import { checkOptions } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import { removeAsSeen } from "../dynamodb/remove.ts";
@@ -37,7 +37,7 @@ export const purgeLocks = async (locks: LockClientLike, options: PurgeLocksOptio
     const now = clock.now();
     if (record.fencingToken > now - clockSkewMs) return true;
     if (olderThanMs !== undefined && record.updatedAt <= now - olderThanMs) return false;
-    return !holdingsOf(record).every(
+    return !holdersOf(record).every(
       ({ status, expiresAt }) =>
         status === "RELEASED" || (status === "FINISHED" && (finished || expiresAt <= now - clockSkewMs)),
     );

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { LockError } from "../common/errors.ts";
 import { type LockKey, toStoredKey } from "../common/key.ts";
-import { holdingsOf, type LockRecord, withoutTokens } from "../common/record.ts";
+import { holdersOf, type LockRecord, withoutTokens } from "../common/record.ts";
 import type { LockClientLike, Locks } from "../lock/locks.ts";
 import { forceRelease as forceReleaseWrite } from "../protocol/operate.ts";
 import { forEachRecord, locksToOperate, scan } from "./scan.ts";
@@ -45,8 +45,8 @@ export const releaseAllLocks = async (locks: LockClientLike, ...others: readonly
   );
 };
 
-const isTaken = (record: LockRecord) => holdingsOf(record).some(({ status }) => status !== "RELEASED");
-const isHeld = (record: LockRecord) => holdingsOf(record).some(({ status }) => status === "IN_PROGRESS");
+const isTaken = (record: LockRecord) => holdersOf(record).some(({ status }) => status !== "RELEASED");
+const isHeld = (record: LockRecord) => holdersOf(record).some(({ status }) => status === "IN_PROGRESS");
 
 /** How often a lock that keeps changing hands is tried to break. */
 const MAX_ATTEMPTS = 10;

@@ -1,11 +1,11 @@
 /** What operators' functions have in common: whose locks they are about, and the records that they work on. */
 import { LockOptionsError } from "../common/errors.ts";
 import { NAMESPACE_SEPARATOR } from "../common/key.ts";
-import { holdingsOf, type LockRecord, withoutTokens } from "../common/record.ts";
+import { holdersOf, type LockRecord, withoutTokens } from "../common/record.ts";
 import { checkArgument, show } from "../common/rules.ts";
 import { LOCK_CLIENT } from "../lambda/options.ts";
 import { type LockClientLike, type Locks, locksIn } from "../lock/locks.ts";
-import { liveHoldings } from "../protocol/expiry.ts";
+import { liveHolders } from "../protocol/expiry.ts";
 import type { Item } from "../protocol/item.ts";
 import { type ScanFilter, toFilter } from "../protocol/operate.ts";
 import type { ListLocksFilter } from "./options.ts";
@@ -31,8 +31,8 @@ export async function* scan(
     ended: expired === undefined ? undefined : { over: expired, by },
   };
   const matches = (record: LockRecord) =>
-    (owner === undefined || holdingsOf(record).some((holding) => holding.owner === owner)) &&
-    (expired === undefined || (liveHoldings(record, by).length === 0) === expired);
+    (owner === undefined || holdersOf(record).some((holding) => holding.owner === owner)) &&
+    (expired === undefined || (liveHolders(record, by).length === 0) === expired);
 
   const { TableName, ConditionExpression, ...rest } = table.toRequest(toFilter(filter, table.layout.sortKey));
   const { Key: _, ...expressions } = rest;

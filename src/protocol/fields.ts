@@ -3,10 +3,10 @@ import type { LockRecord, LockStatus, SemaphoreHolder } from "../common/record.t
 import type { AttributeValue, Item } from "./item.ts";
 
 /** `json` and `response`: JSON text, read as its value. `response` may be a number, too: which companion has it. */
-type Kind = "text" | "number" | "json" | "response";
+type FieldKind = "text" | "number" | "json" | "response";
 type Field = readonly [
   attribute: string,
-  kind: Kind,
+  kind: FieldKind,
   /** In requests, for one of DynamoDB's reserved words. */
   alias?: string | undefined,
   ifAbsent?: string | number | undefined,
@@ -98,7 +98,7 @@ const readFields = (item: Item) => {
 };
 
 /** `undefined` for what this version never writes. */
-const read = (kind: Kind, { S, N, NULL }: AttributeValue): unknown => {
+const read = (kind: FieldKind, { S, N, NULL }: AttributeValue): unknown => {
   if (kind === "text") return S;
   if (kind !== "json" && Number.isFinite(Number(N))) return Number(N);
   if (kind === "number") return undefined;

@@ -3,14 +3,11 @@ import { checkArgument } from "../common/rules.ts";
 import { createGuard } from "../lambda/guard.ts";
 import { createMiddleware } from "../lambda/middleware.ts";
 import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
-import { checkInvocation, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import { checkInvocation, type EventOf, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
 import { checkHandler, wrapHandler } from "../lambda/wrapper.ts";
 import type { Lock } from "../lock/lock.ts";
 import { DYNAMO_SEMAPHORE_RULES, type DynamoSemaphoreOptions, PERMITS_RULES } from "./options.ts";
 import { permitOf } from "./take-permit.ts";
-
-/** Without a type argument the key function's event is `any`, which must not become the handler's. */
-type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
 
 const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>) => {
   checkInvocation<DynamoSemaphoreOptions>(caller, options, DYNAMO_SEMAPHORE_RULES);

@@ -1,6 +1,6 @@
 import { LockOptionsError } from "../common/errors.ts";
 import type { Take, Wanted } from "../lock/acquire.ts";
-import { liveHoldings } from "../protocol/expiry.ts";
+import { liveHolders } from "../protocol/expiry.ts";
 import { acquireSlot, type SlotClaim } from "../protocol/semaphore.ts";
 import { PERMIT_LEASE } from "./options.ts";
 
@@ -35,7 +35,7 @@ const takePermit: Take = async ({ table, clock, random, wanted, claim, taken, un
       continue;
     }
     if (untilFree(record) > 0) return outcome;
-    const live = liveHoldings(record, clock.now() - clockSkewMs);
+    const live = liveHolders(record, clock.now() - clockSkewMs);
     const held = (record.holders ?? []).filter((holder) => live.includes(holder)).map((holder) => holder.slot);
     const free = Array.from({ length: permits }, (_, each) => each).filter((each) => !held.includes(each));
     const isAgreed = record.status === "SEMAPHORE" && record.permits === permits;
