@@ -104,8 +104,8 @@ class Acquiring {
 
   /**
    * Gives the first record of each group that stops there because it is held, once, and the records
-   * behind it. A run that waits for a record holds only what is ahead of it in its group. So of two runs
-   * that want the same records in the same order, one always goes on.
+   * behind it. A run that waits for a record holds only what is ahead of it in its group. So of two
+   * runs that want the same records in the same order, one always goes on.
    */
   #toWaitFor() {
     const held: BatchItem[] = [];

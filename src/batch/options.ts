@@ -18,20 +18,23 @@ export interface DynamoLockBatchOptions<TRecord = any>
     HoldingOptions<number | ((record: TRecord) => number)>,
     RepeatOptions<TRecord> {
   /**
-   * What to lock, from a record: what is the same whenever the same thing is to be done. Missing (`undefined`, `null` or `''`): see
-   * `onMissingKey`. At most 2,048 bytes with the namespace. A record whose key function throws fails alone.
+   * Gives the key to lock, from a record: it is the same whenever the same thing is to be done.
+   * Missing (`undefined`, `null` or `''`): see `onMissingKey`. At most 2,048 bytes with the
+   * namespace. A record whose key function throws fails alone.
    * @default required
    */
   readonly key: (record: TRecord, context: Context) => LockKey;
   /**
-   * How many requests to DynamoDB may be on their way at once. As many heartbeats may be beside them, where `leaseMs` is short: let
-   * it be long enough for all records of a batch to be renewed within a third of it.
+   * How many requests to DynamoDB may be on their way at once. As many heartbeats may be beside
+   * them, where `leaseMs` is short: let it be long enough for all records of a batch to be renewed
+   * within a third of it.
    * @default 50
    */
   readonly concurrency?: number | undefined;
   /**
-   * What has to be left of the invocation for the handler, in ms: with less, no record is begun, and all come back. What DynamoDB has
-   * not answered by then comes back too. Set it to what the handler needs for a batch.
+   * The time of the invocation that is left to the handler, in ms: with less, no record is begun,
+   * and all come back. What DynamoDB has not answered by then comes back too. Set it to what the
+   * handler needs for a batch.
    * @default 500
    */
   readonly reserveMs?: number | undefined;
@@ -51,7 +54,7 @@ export interface BatchLocks<TRecord = any, TLock = Lock> {
   get(record: TRecord): TLock;
 }
 
-/** What the handler finds in its context. */
+/** The part of the context that has the locks of the handler's records. */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export interface LocksContext<TRecord = any> {
   readonly locks: BatchLocks<TRecord>;
@@ -64,11 +67,14 @@ export interface MaybeLocksContext<TRecord = any> {
 }
 
 export const BATCH_DEFAULTS = {
-  /** The SDK's own bound on sockets per host (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html). */
+  /**
+   * The SDK's own bound on sockets per host
+   * (https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html).
+   */
   concurrency: 50,
   reserveMs: 500,
 } as const;
-/** What is left of the invocation for its response: then no lock is settled any more. */
+/** The time that is kept for the response: no lock is settled in it any more, in ms. */
 export const RESPONSE_RESERVE_MS = 50;
 
 export const DYNAMO_LOCK_BATCH_RULES: Rules<DynamoLockBatchOptions> = /* @__PURE__ */ join(

@@ -61,8 +61,8 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * Takes the key if it is free: one request. `undefined` when it is held or finished. Several keys are taken in one
-   * transaction, all or none, at most 100.
+   * Takes the key if it is free: one request. `undefined` when it is held or finished. Several keys
+   * are taken in one transaction, all or none, at most 100.
    *
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError
    */
@@ -75,9 +75,11 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * Takes the key, waiting up to `waitMs` for it. A finished key is not waited for. The error carries the holder's record.
+   * Takes the key, waiting up to `waitMs` for it. A finished key is not waited for. The error
+   * carries the holder's record.
    *
-   * @throws LockHeldError, LockTimeoutError after waiting, LockKeyError, LockOptionsError, LockTableError, LockError
+   * @throws LockHeldError, LockTimeoutError after waiting, LockKeyError, LockOptionsError,
+   * LockTableError, LockError
    */
   async acquire(key: LockKey | readonly LockKey[], options: AcquireOptions = {}): Promise<Lock> {
     checkOptions("acquire", options, ACQUIRE_RULES);
@@ -88,8 +90,8 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * Runs `work` at most once at a time per key: acquires, runs, releases. What `work` throws is thrown on; a failing
-   * release is reported as an event.
+   * Runs `work` at most once at a time per key: acquires, runs, releases. What `work` throws is
+   * thrown on; a failing release is reported as an event.
    *
    * @throws LockTimeoutError when `work` takes longer than `timeoutMs`, and what `acquire` throws
    */
@@ -121,9 +123,9 @@ export class LockClient implements LockClientLike {
    *   return result;
    * }, { rememberMs: 15 * 24 * 3_600_000, fingerprint: cart });
    *
-   * @throws LockHeldError while another run is at it, PayloadMismatchError for another `fingerprint`
-   * and for a list of keys that was finished in another order, ReplayedError if the first run
-   * finished with an error, and what `acquire` throws
+   * @throws LockHeldError while another run is at it, PayloadMismatchError for another
+   * `fingerprint` and for a list of keys that was finished in another order, ReplayedError if the
+   * first run finished with an error, and what `acquire` throws
    */
   once<T>(
     key: LockKey | readonly LockKey[],
@@ -173,8 +175,8 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * The record of a key as it is now (strongly consistent), with its response wherever that is stored, or `undefined`. Needs
-   * `dynamodb:GetItem`.
+   * The record of a key as it is now (strongly consistent), with its response wherever that is
+   * stored, or `undefined`. Needs `dynamodb:GetItem`.
    *
    * @throws LockKeyError, LockTableError, LockError
    */
@@ -184,7 +186,8 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * How many hold the key now (strongly consistent): of a semaphore, its permits in use. Needs `dynamodb:GetItem`.
+   * How many hold the key now (strongly consistent): of a semaphore, its permits in use. Needs
+   * `dynamodb:GetItem`.
    *
    * @throws LockKeyError, LockTableError, LockError
    */
@@ -195,8 +198,9 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * Waits until none of the keys is held: finished, released, over and absent ones are not. Gives those that still are
-   * when the time is up. Any number of keys, read 100 at a time. Needs `dynamodb:BatchGetItem`.
+   * Waits until none of the keys is held: finished, released, over and absent ones are not. Gives
+   * those that still are when the time is up. Any number of keys, read 100 at a time. Needs
+   * `dynamodb:BatchGetItem`.
    *
    * @throws LockKeyError, LockOptionsError, LockTableError, LockError, and the signal's reason
    */
@@ -208,8 +212,9 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * Writes, reads and deletes a probe, and tells how long each took: shows in Lambda's init phase that the table is there
-   * and may be used, and opens the connection. Needs `dynamodb:UpdateItem`, `GetItem` and `DeleteItem`.
+   * Writes, reads and deletes a probe, and tells how long each took: shows in Lambda's init phase
+   * that the table is there and may be used, and opens the connection. Needs `dynamodb:UpdateItem`,
+   * `GetItem` and `DeleteItem`.
    *
    * @throws LockTableError that says which step failed
    */
@@ -219,8 +224,8 @@ export class LockClient implements LockClientLike {
   }
 
   /**
-   * Releases every lock of this client that is still held, and destroys the DynamoDB client if it was made here. One
-   * failing release doesn't stop the rest. Afterwards nothing can be acquired.
+   * Releases every lock of this client that is still held, and destroys the DynamoDB client if it
+   * was made here. One failing release doesn't stop the rest. Afterwards nothing can be acquired.
    *
    * @throws AggregateError of the releases that failed
    */

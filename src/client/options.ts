@@ -20,7 +20,10 @@ import {
   type TableOptions,
 } from "../lock/options.ts";
 
-/** Options of `LockClient`: where the records are, who takes locks, and what holds for all of them unless a call says otherwise. */
+/**
+ * Options of `LockClient`: where the records are, who takes locks, and what holds for all of them
+ * unless a call says otherwise.
+ */
 export interface LockClientOptions
   extends TableOptions,
     LayoutOptions,
@@ -45,8 +48,8 @@ export interface LockClientOptions
 /** Options of `tryAcquire`, which doesn't wait. */
 export interface TryAcquireOptions extends TakeOptions {
   /**
-   * If this client holds the key for the same owner already, count one more hold on that lock: it is
-   * free after as many releases.
+   * If this client holds the key for the same owner already, count one more hold on that lock: it
+   * is free after as many releases.
    * @default `false`
    */
   readonly reentrant?: boolean | undefined;
@@ -59,7 +62,8 @@ export interface AcquireOptions extends TryAcquireOptions, PatienceOptions {}
 export interface RunOptions extends AcquireOptions {
   /**
    * Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a
-   * `LockTimeoutError`. The key is released when the work ends after all, or else when its lease does.
+   * `LockTimeoutError`. The key is released when the work ends after all, or else when its lease
+   * does.
    */
   readonly timeoutMs?: number | undefined;
 }
@@ -73,8 +77,8 @@ export interface OnceOptions extends TakeOptions, PatienceOptions, RememberOptio
    */
   readonly storeResult?: boolean | undefined;
   /**
-   * What is done under the key, any JSON value (integers up to 2^53 - 1, or bigint). The same key
-   * with another one is a `PayloadMismatchError`.
+   * The payload that is worked on under the key, any JSON value (integers up to 2^53 - 1, or
+   * bigint). The same key with another one is a `PayloadMismatchError`.
    */
   readonly fingerprint?: unknown;
 }

@@ -16,13 +16,13 @@ export interface WarmUp {
 const PROBE_LEASE_MS = 1;
 
 /**
- * Writes, reads and deletes a record under a random key in the client's namespace. It opens the connection and shows that
- * the table is there and may be used, before the first lock needs it.
+ * Writes, reads and deletes a record under a random key in the client's namespace. It opens the
+ * connection and shows that the table is there and may be used, before the first lock needs it.
  *
- * Meant for a Lambda's init phase, and safe there: three requests, no timer, nothing in flight when it is done. An
- * error fails the init phase, which Lambda then repeats
- * (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib): catch it if the
- * function can do without. A probe that could not be deleted goes by TTL.
+ * Meant for a Lambda's init phase, and safe there: three requests, no timer, nothing in flight when
+ * it is done. An error fails the init phase, which Lambda then repeats
+ * (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib):
+ * catch it if the function can do without. A probe that could not be deleted goes by TTL.
  *
  * Needs `dynamodb:UpdateItem`, `GetItem` and `DeleteItem`.
  *

@@ -1,10 +1,15 @@
-/** What we take from the AWS SDK and give back, by its shape, so that no declaration of ours needs the SDK. */
+/** Objects of the AWS SDK by their shape, so that no declaration of ours needs the SDK. */
 
-/** As much of the SDK's `DynamoDBClient` as is called. A client for documents (`DynamoDBDocumentClient`) has it too. */
+/**
+ * As much of the SDK's `DynamoDBClient` as is called. A client for documents
+ * (`DynamoDBDocumentClient`) has it too.
+ */
 export interface DynamoDBClientLike {
   // biome-ignore lint/suspicious/noExplicitAny: the commands are the SDK's, and each has a reply of its own.
   send(command: any, options?: any): Promise<any>;
-  /** Settings that no other client of the SDK has: one of those is an error where it is compiled. */
+  /**
+   * Settings that no other client of the SDK has: one of those is an error where it is compiled.
+   */
   readonly config?: { readonly accountIdEndpointMode?: unknown; readonly endpointDiscoveryEnabled?: unknown };
 }
 
@@ -29,7 +34,10 @@ export interface DynamoDBClientConfigLike extends RareClientConfig {
   readonly maxAttempts?: Provided<number> | undefined;
   /** `'standard'` or `'adaptive'`. */
   readonly retryMode?: Provided<string> | undefined;
-  /** A handler of HTTP requests, or the options of the default one: `{ connectionTimeout, requestTimeout }`, in ms. */
+  /**
+   * A handler of HTTP requests, or the options of the default one: `{ connectionTimeout,
+   * requestTimeout }`, in ms.
+   */
   readonly requestHandler?: object | undefined;
   /** The SDK's own log of requests. */
   readonly logger?: object | undefined;

@@ -7,8 +7,8 @@ export interface Backoff {
 }
 
 /**
- * The delay after an attempt (the first is 0), in ms. Full jitter: anywhere between 0 and an exponentially
- * growing bound, which spreads contenders best
+ * The delay after an attempt (the first is 0), in ms. Full jitter: anywhere between 0 and an
+ * exponentially growing bound, which spreads contenders best
  * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
 export const delayMs = (attempt: number, { minMs, maxMs }: Backoff, random: () => number): number =>

@@ -2,7 +2,7 @@
 type Unwritten = ((...args: never) => unknown) | (abstract new (...args: never) => unknown) | symbol | undefined;
 
 /**
- * What is left of a value of type `T` when JSON has carried it: a `Date` is a string, a method is
+ * The rest of a value of type `T` when JSON has carried it: a `Date` is a string, a method is
  * gone, a bigint is impossible. A type that JSON carries as it is stays what it is.
  */
 export type Jsonified<T> = 0 extends 1 & T

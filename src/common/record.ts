@@ -1,6 +1,6 @@
 /**
- * `IN_PROGRESS`: held until `expiresAt`. `FINISHED`: remembered until `expiresAt`. `RELEASED`: free. `SEMAPHORE`:
- * `holders` says who holds it.
+ * `IN_PROGRESS`: held until `expiresAt`. `FINISHED`: remembered until `expiresAt`. `RELEASED`:
+ * free. `SEMAPHORE`: `holders` says who holds it.
  */
 export type LockStatus = "IN_PROGRESS" | "FINISHED" | "RELEASED" | "SEMAPHORE";
 
@@ -18,7 +18,7 @@ export interface SemaphoreHolder {
   readonly acquiredAt: number;
 }
 
-/** What is remembered of a run that failed for good. */
+/** The part that is remembered of a run that failed for good. */
 export interface StoredFailure {
   readonly name: string;
   readonly message: string;
@@ -30,9 +30,12 @@ export interface LockRecord {
   /** The key with its namespace, as stored. */
   readonly key: string;
   readonly status: LockStatus;
-  /** Who took it: in a Lambda, the request id. Empty if the record doesn't say. */
+  /** The one who took it: in a Lambda, the request id. Empty if the record doesn't say. */
   readonly owner: string;
-  /** Random id of one acquisition: the only proof of ownership. It can be read, but not enumerated, so that no log shows it. */
+  /**
+   * Random id of one acquisition: the only proof of ownership. It can be read, but not enumerated,
+   * so that no log shows it.
+   */
   readonly token: string;
   /** Strictly increasing per key. */
   readonly fencingToken: number;
@@ -44,9 +47,15 @@ export interface LockRecord {
   readonly acquiredAt: number;
   /** Epoch ms; 0 if the record doesn't say. */
   readonly updatedAt: number;
-  /** The stored response, in a box because `undefined` is a response too; absent when none was stored. */
+  /**
+   * The stored response, in a box because `undefined` is a response too; absent when none was
+   * stored.
+   */
   readonly result?: { readonly value: unknown };
-  /** Key of the item that has the stored response, where that is too large for the record. Not enumerable: the token is in it. */
+  /**
+   * Key of the item that has the stored response, where that is too large for the record. Not
+   * enumerable: the token is in it.
+   */
   readonly resultKey?: string;
   /** Hash of the payload that the key was taken with. */
   readonly fingerprint?: string;
@@ -56,7 +65,10 @@ export interface LockRecord {
   readonly finalStatus?: string;
   /** The application's own data. */
   readonly data?: unknown;
-  /** Which of them are stored, and left out here because this version can't read them. A newer one may. */
+  /**
+   * Which of them are stored, and left out here because this version can't read them. A newer one
+   * may.
+   */
   readonly unreadable?: readonly ("result" | "failure" | "data")[];
   /** ARN of the durable execution that took it. */
   readonly execution?: string;
@@ -67,9 +79,9 @@ export interface LockRecord {
    * than one.
    */
   readonly keyList?: string;
-  /** Of a semaphore: how many may hold it. The fields above are those of the latest to take it. */
+  /** How many may hold a semaphore. The fields above are those of the latest to take it. */
   readonly permits?: number;
-  /** Of a semaphore: every slot that was ever taken, by number. */
+  /** Every slot of a semaphore that was ever taken, by number. */
   readonly holders?: readonly SemaphoreHolder[];
 }
 
@@ -79,13 +91,16 @@ export const conceal = <T extends object>(shown: T, ...names: readonly (keyof T)
   return shown;
 };
 
-/** The record for the application, which may print it or answer with it: tokens are not shown, for they prove ownership. */
+/**
+ * The record for the application, which may print it or answer with it: tokens are not shown, for
+ * they prove ownership.
+ */
 export const withoutTokens = (record: LockRecord): LockRecord => {
   const holders = record.holders?.map((holder) => conceal({ ...holder }, "token"));
   return conceal({ ...record, ...(holders && { holders }) }, "token", "resultKey");
 };
 
-/** Who holds a key, or was the last to. */
+/** The one who holds a key, or was the last to. */
 export type KeyHolder = Pick<LockRecord, "status" | "owner" | "token" | "fencingToken" | "expiresAt" | "acquiredAt">;
 
 /** The record itself; of a semaphore, each of its holders. */

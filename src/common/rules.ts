@@ -1,6 +1,7 @@
 /**
- * Options are declared as data: a rule says in words what an option may be. The words are checked by
- * one interpreter, they are the error message, and the tables of options are generated from them.
+ * Options are declared as data: a rule says in words what an option may be. The words are checked
+ * by one interpreter, they are the error message, and the tables of options are generated from
+ * them.
  */
 import { inspect } from "node:util";
 import { LockOptionsError } from "./errors.ts";
@@ -8,8 +9,9 @@ import { warnOfSeconds } from "./seconds.ts";
 import { suggest } from "./suggest.ts";
 
 /**
- * What a value may be: alternatives, joined by `or`, or by a comma before a quoted text. A check that
- * words can't say comes beside them. It may return what it got, in words, in place of `false`.
+ * The values that an option may have: alternatives, joined by `or`, or by a comma before a quoted
+ * text. A check that words can't say comes beside them. It may return what it got, in words, in
+ * place of `false`.
  *
  * @example
  * "a whole number of milliseconds from 1 to 900000 or false"
@@ -23,7 +25,7 @@ export type Rule = string | readonly [text: string, is: (value: unknown) => bool
 export type Rules<T = unknown> = { readonly [Name in keyof T]-?: Rule };
 
 /**
- * What options must not be together, and why. Where the text has `{}`, it is about what `is`
+ * Options that must not be together, and why. Where the text has `{}`, it is about what `is`
  * returned. The error adds the times that the text names.
  */
 export type Contradictions<T> = readonly (readonly [is: (options: T) => unknown, why: string])[];
@@ -41,7 +43,9 @@ export const ANYTHING: Rule = ["anything", () => true];
 export const KEYS: Rule = ["an array of keys", Array.isArray];
 export const SIGNAL: Rule = ["an AbortSignal", (value) => value instanceof AbortSignal];
 
-/** Rules of several kinds of options in one. A bundler drops the call where nobody needs its result. */
+/**
+ * Rules of several kinds of options in one. A bundler drops the call where nobody needs its result.
+ */
 export const join = <T extends readonly object[]>(...groups: T): Joined<T> => Object.assign({}, ...groups);
 type Joined<T> = T extends readonly [infer First, ...infer Others] ? First & Joined<Others> : unknown;
 
@@ -69,7 +73,10 @@ const isOne = (value: unknown, words: string): boolean => {
   return typeof value === "object" && methods.split(", ").every((method) => typeof given[method] === "function");
 };
 
-/** Whether a value is an object of these fields and no others; what it is instead, if it is another object. */
+/**
+ * Whether a value is an object of these fields and no others; what it is instead, if it is another
+ * object.
+ */
 export const hasShape = (value: unknown, rules: Rules<Record<string, unknown>>): boolean | string => {
   if (!isOne(value, "an object")) return false;
   const given = value as Record<string, unknown>;
@@ -79,8 +86,9 @@ export const hasShape = (value: unknown, rules: Rules<Record<string, unknown>>):
 };
 
 /**
- * Throws for unknown names, contradictions and bad values. An option that is `undefined` is not set.
- * Contradictions are asked first, because they say more. So they have to bear values of any kind.
+ * Throws for unknown names, contradictions and bad values. An option that is `undefined` is not
+ * set. Contradictions are asked first, because they say more. So they have to bear values of any
+ * kind.
  */
 export const checkOptions = <T extends object>(
   caller: string,
@@ -134,5 +142,8 @@ export const checkArgument = (caller: string, name: string, value: unknown, rule
   warnOfSeconds(caller, name, value);
 };
 
-/** A value in an error, as Node.js prints it: a text as it is, and of an object only the name of its class. */
+/**
+ * A value in an error, as Node.js prints it: a text as it is, and of an object only the name of its
+ * class.
+ */
 export const show = (value: unknown): string => inspect(value, { depth: -1, customInspect: false, breakLength: 1e9 });

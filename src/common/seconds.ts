@@ -3,7 +3,10 @@ import { print } from "./print.ts";
 /** Times that are hardly ever short in milliseconds: not those that only keep something apart. */
 const IS_DOUBTED = /(?<!Skew|safe|Early)Ms$/;
 const LONG = 10_000;
-/** Up to which value such a time looks like seconds, as most other libraries take them. The others: up to a minute. */
+/**
+ * Up to which value such a time looks like seconds, as most other libraries take them. The others:
+ * up to a minute.
+ */
 const SECONDS_UP_TO: Readonly<Record<string, number>> = {
   leaseMs: 900,
   rememberMs: LONG,

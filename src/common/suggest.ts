@@ -1,6 +1,6 @@
 /**
- * How other libraries call an option, in small letters and without the unit: Powertools' idempotency
- * with its DynamoDB layer, the lock clients for Java, Go and Python, and the AWS SDK.
+ * How other libraries call an option, in small letters and without the unit: Powertools'
+ * idempotency with its DynamoDB layer, the lock clients for Java, Go and Python, and the AWS SDK.
  */
 const ELSEWHERE: Readonly<Record<string, RegExp>> = {
   key: /keyjmes|dataindex|^idempotencykey/,
@@ -26,7 +26,10 @@ const ELSEWHERE: Readonly<Record<string, RegExp>> = {
 /** Options of Powertools that have no counterpart. */
 const NEEDLESS = /lambdacontext|hashfunction|jmespathoptions/;
 
-/** A name without what only tells the unit or the style: `lease_seconds`, `withLease` and `leaseMs` are one. */
+/**
+ * A name without what only tells the unit or the style: `lease_seconds`, `withLease` and `leaseMs`
+ * are one.
+ */
 const plain = (name: string): string =>
   name
     .toLowerCase()
@@ -44,7 +47,10 @@ export const suggest = (unknown: string, options: readonly string[]): string => 
   return found && `; did you mean ${found}${/Ms$/.test(found) && !/ms$/i.test(unknown) ? ", in milliseconds" : ""}?`;
 };
 
-/** How many of their pairs of neighbouring letters two words share, from 0 to 1 (Dice's coefficient). */
+/**
+ * How many of their pairs of neighbouring letters two words share, from 0 to 1 (Dice's
+ * coefficient).
+ */
 const commonPairs = (one: string, other: string): number => {
   const pairs = (word: string) => [...word].slice(1).map((letter, i) => word[i] + letter);
   const shared = pairs(one).filter((pair) => pairs(other).includes(pair)).length;

@@ -46,7 +46,7 @@ const FAULT =
   /\b(TransactionInProgress|InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout|(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)\b)/;
 
 /**
- * What became of a request that failed. `refused`: DynamoDB did not apply it, and would not again.
+ * The fate of a request that failed. `refused`: DynamoDB did not apply it, and would not again.
  * `passing`: it did not apply it, and may a moment later. `unknown`: its reply is missing, it may
  * have applied, and may succeed when it is repeated. `strange`: anything else. It may have applied,
  * and a repeat is of no use.

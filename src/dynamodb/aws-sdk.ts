@@ -21,14 +21,16 @@ import type { Output, Transport } from "./transport.ts";
 // biome-ignore lint/suspicious/noExplicitAny: each has an input of its own
 export type Commands = Readonly<Record<string, new (input: any) => any>>;
 
-/** What a handler's lock sends. */
+/** The commands that a handler's lock sends. */
 const HANDLER_COMMANDS: Commands = {
   GetItem: GetItemCommand,
   TransactWriteItems: TransactWriteItemsCommand,
   UpdateItem: UpdateItemCommand,
 };
 
-/** What programs and operators send beside it. A handler's bundle doesn't need them. */
+/**
+ * The commands that programs and operators send beside them. A handler's bundle doesn't need these.
+ */
 export const MORE_COMMANDS: Commands = {
   BatchGetItem: BatchGetItemCommand,
   CreateTable: CreateTableCommand,
@@ -62,12 +64,15 @@ export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transp
   };
 };
 
-/** DynamoDB Local on the Docker host, for a function that `sam local invoke` runs in a container. */
+/**
+ * DynamoDB Local on the Docker host, for a function that `sam local invoke` runs in a container.
+ */
 const SAM_LOCAL_ENDPOINT = "http://host.docker.internal:8000";
 
 /**
- * A client whose hung connection can't eat an invocation: at most about 5 s for a request. (The SDK's own defaults have
- * no timeouts: https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html)
+ * A client whose hung connection can't eat an invocation: at most about 5 s for a request. (The
+ * SDK's own defaults have no timeouts:
+ * https://docs.aws.amazon.com/sdk-for-javascript/v3/developer-guide/node-configuring-maxsockets.html)
  */
 export const createClient = (config: DynamoDBClientConfigLike = {}): DynamoDBClient => {
   const { AWS_SAM_LOCAL, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB } = process.env;

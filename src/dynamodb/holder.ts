@@ -1,4 +1,7 @@
-/** A holder's later writes, to one key or to several in one transaction, and what their replies mean. */
+/**
+ * A holder's later writes, to one key or to several in one transaction, and what their replies
+ * mean.
+ */
 
 import { randomUUID } from "node:crypto";
 import { LockError, LockLostError, textOf } from "../common/errors.ts";
@@ -8,7 +11,10 @@ import { isRefusal, reasonsOf } from "./aws-errors.ts";
 import type { Refusal, Table } from "./table.ts";
 import { explained } from "./translate.ts";
 
-/** `done`: the record is as asked for, with our token. Otherwise it is not ours any more, and nothing was written. */
+/**
+ * `done`: the record is as asked for, with our token. Otherwise it is not ours any more, and
+ * nothing was written.
+ */
 export type HolderReply =
   | {
       readonly done: true;
@@ -26,7 +32,7 @@ export type HolderReply =
       readonly retried: boolean;
     };
 
-/** Who writes: a handle, the keys that it took together, and the present, epoch ms. */
+/** The one who writes: the keys that it took together, its proof, and the present in epoch ms. */
 export interface Holder {
   readonly table: Table;
   readonly keys: readonly string[];
@@ -70,7 +76,10 @@ const send = async (
   return reply.applied ? { done: true, status } : (judge(table, proof, reply, end) as HolderReply);
 };
 
-/** The worst of what the keys that refused say; nothing, if none did. `end`: of the lease that was asked for. */
+/**
+ * The worst of what the keys that refused say; nothing, if none did. `end`: of the lease that was
+ * asked for.
+ */
 const judge = (
   table: Table,
   { token, slot }: Proof,
@@ -81,7 +90,8 @@ const judge = (
     const record = table.recordIn(item);
     const own = slot === undefined ? record : record?.holders?.find((holder) => holder.slot === slot);
     const { status } = own ?? {};
-    // Our own token, settled or with the end that was asked for: this write, or one before it, applied and its reply was lost.
+    // Our own token, settled or with the end that was asked for: this write, or one before it,
+    // applied and its reply was lost.
     const isAsked =
       end === undefined
         ? status === "FINISHED" || status === "RELEASED"
@@ -103,15 +113,16 @@ export interface Commit {
 }
 
 /**
- * Sends a commit, once. While nothing is in doubt each is a new request, so that the time a key is remembered begins
- * with the one that applies. In doubt it is the same again: DynamoDB takes a repeat with its ClientRequestToken for
- * the first for 10 minutes
+ * Sends a commit, once. While nothing is in doubt each is a new request, so that the time a key is
+ * remembered begins with the one that applies. In doubt it is the same again: DynamoDB takes a
+ * repeat with its ClientRequestToken for the first for 10 minutes
  * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
  *
- * The lock's own writes come last, so that in a cancellation the application's reasons stand where its items do.
+ * The lock's own writes come last, so that in a cancellation the application's reasons stand where
+ * its items do.
  *
- * @throws What is certain as it came: the application's own conditions, a conflict. While an attempt is in doubt, a
- * `LockError` LOCK_REQUEST.
+ * @throws What is certain as it came: the application's own conditions, a conflict. While an
+ * attempt is in doubt, a `LockError` LOCK_REQUEST.
  */
 export const sendCommit = async ({ table, keys, proof, now }: Holder, commit: Commit): Promise<HolderReply> => {
   const { items, ending } = commit;

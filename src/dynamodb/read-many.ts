@@ -8,15 +8,19 @@ import type { Item } from "../protocol/item.ts";
 import { isTransient } from "./aws-errors.ts";
 import type { Table } from "./table.ts";
 
-/** Most keys of one BatchGetItem (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html). */
+/**
+ * Most keys of one BatchGetItem
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html).
+ */
 const MAX_KEYS = 100;
 /** How often a batch is tried again when none of it was read. */
 const MAX_RETRIES = 8;
 const BACKOFF: Backoff = { minMs: 50, maxMs: 2_000 };
 
 /**
- * The records of any number of keys, of those that have one, in no order, strongly consistent. DynamoDB may leave keys unread,
- * when it is throttled or when they are more than 16 MB, and asks for exponential backoff before the next try.
+ * The records of any number of keys, of those that have one, in no order, strongly consistent.
+ * DynamoDB may leave keys unread, when it is throttled or when they are more than 16 MB, and asks
+ * for exponential backoff before the next try.
  */
 export const readMany = async (
   { table, clock, random }: { readonly table: Table; readonly clock: Clock; readonly random: () => number },

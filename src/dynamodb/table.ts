@@ -1,4 +1,4 @@
-/** What is sent for a write or a read, and what a reply means. */
+/** Sends writes and reads to one table, and says what their replies mean. */
 
 import { delayMs } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
@@ -21,7 +21,7 @@ import { decompress } from "./compress.ts";
 import { translate } from "./translate.ts";
 import type { Output, SendOptions, Transport } from "./transport.ts";
 
-/** What became of writes that are applied together or not at all. */
+/** The fate of writes that are applied together or not at all. */
 export type Reply =
   | {
       readonly applied: true;
@@ -62,7 +62,10 @@ export class Table {
   readonly #clock: Clock;
   readonly #random: () => number;
 
-  /** Whether every key is free, and nothing is written or read: for local work without a table of locks. */
+  /**
+   * Whether every key is free, and nothing is written or read: for local work without a table of
+   * locks.
+   */
   readonly isFree: boolean;
 
   constructor(transport: Transport, layout: TableLayout, clock: Clock, random: () => number, isFree = false) {
@@ -101,8 +104,9 @@ export class Table {
   }
 
   /**
-   * The SDK gives every attempt of one TransactWriteItems the same ClientRequestToken, so a retry after a lost reply
-   * succeeds (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+   * The SDK gives every attempt of one TransactWriteItems the same ClientRequestToken, so a retry
+   * after a lost reply succeeds
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
    */
   async #writeOnce(writes: readonly Write[], { returnsBefore, allowsAbsent = false }: WriteOptions): Promise<Reply> {
     const requests = writes.map((write) => ({
@@ -142,8 +146,9 @@ export class Table {
   }
 
   /**
-   * The item that refused a write. DynamoDB shows it with the refusal; it is read where an older engine or a mock does
-   * not. `undefined`: it is gone by then, or, for a write that needs an item, it has been gone before.
+   * The item that refused a write. DynamoDB shows it with the refusal; it is read where an older
+   * engine or a mock does not. `undefined`: it is gone by then, or, for a write that needs an item,
+   * it has been gone before.
    */
   async #find(key: string, allowsAbsent: boolean): Promise<Item | undefined> {
     try {
@@ -163,9 +168,9 @@ export class Table {
   }
 
   /**
-   * Waits out a transaction of somebody else on the same items: it is over in a moment, and no news to the caller. A
-   * conflict says nothing of an attempt before it whose reply was lost, so that is remembered for the error that ends
-   * the last attempt.
+   * Waits out a transaction of somebody else on the same items: it is over in a moment, and no news
+   * to the caller. A conflict says nothing of an attempt before it whose reply was lost, so that is
+   * remembered for the error that ends the last attempt.
    */
   async #unconflicted(send: () => Promise<Output>): Promise<Output> {
     let inDoubt = false;

@@ -1,18 +1,21 @@
 /** The seam between this package and whatever carries its requests to DynamoDB. */
 
-/** What DynamoDB answers, as far as it is read here. */
+/** DynamoDB's answer, as far as it is read here. */
 // biome-ignore lint/suspicious/noExplicitAny: each operation has an output of its own
 export type Output = any;
 
 export interface SendOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Called with the error of each attempt that was sent and failed: one request may be several attempts. */
+  /**
+   * Called with the error of each attempt that was sent and failed: one request may be several
+   * attempts.
+   */
   readonly onFailure?: ((error: unknown) => void) | undefined;
 }
 
 /**
- * Sends one request. Rejects with the error of DynamoDB or of the network as it came: with a `name`, and in
- * `$metadata` the number of `attempts` and the `httpStatusCode`.
+ * Sends one request. Rejects with the error of DynamoDB or of the network as it came: with a
+ * `name`, and in `$metadata` the number of `attempts` and the `httpStatusCode`.
  */
 export type Send = (operation: string, input: object, options?: SendOptions) => Promise<Output>;
 

@@ -19,14 +19,15 @@ export interface DynamoLockOptions<TEvent = any>
     RepeatOptions<TEvent>,
     AnswerOptions<TEvent> {
   /**
-   * What a handler that succeeds does to the key: `'finish'`: once only, repeats are answered without running;
-   * `'release'`: once at a time, a repeat may run.
+   * The fate of the key when the handler succeeds: `'finish'`: once only, repeats are answered
+   * without running; `'release'`: once at a time, a repeat may run.
    * @default `'finish'`
    */
   readonly onSuccess?: "finish" | "release" | undefined;
   /**
-   * What a handler that fails does to the key: `'release'`: a retry may run at once; `'finish'`: the failure is final,
-   * repeats throw it as `ReplayedError`; `'keep'`: nobody may run until the lease ends; or a function that decides.
+   * The fate of the key when the handler fails: `'release'`: a retry may run at once; `'finish'`:
+   * the failure is final, repeats throw it as `ReplayedError`; `'keep'`: nobody may run until the
+   * lease ends; or a function that decides.
    * @default `'release'`
    */
   readonly onError?: OnError | ((error: unknown) => OnError | Promise<OnError>) | undefined;
@@ -39,8 +40,8 @@ export interface DynamoLockOptions<TEvent = any>
    */
   readonly storeResponse?: boolean | undefined;
   /**
-   * Add the header `Idempotent-Replayed: true` to a stored HTTP response (an object with a `statusCode`) when it is replayed, and as
-   * `headers` to a `ReplayedError`.
+   * Add the header `Idempotent-Replayed: true` to a stored HTTP response (an object with a
+   * `statusCode`) when it is replayed, and as `headers` to a `ReplayedError`.
    * @default `false`
    */
   readonly replayedHeader?: boolean | undefined;

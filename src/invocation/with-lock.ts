@@ -9,11 +9,12 @@ import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions }
 type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "release" };
 
 /**
- * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it, and it knows when the
- * handler has ended: prefer it where other middlewares answer early, or where Middy's `timeoutEarlyResponse` does.
+ * `dynamoLock` around a plain Lambda handler, with the same options. Nothing can return past it,
+ * and it knows when the handler has ended: prefer it where other middlewares answer early, or where
+ * Middy's `timeoutEarlyResponse` does.
  *
- * All callers get the same response: what JSON makes of it, as Lambda does. With
- * `storeResponse: false`, and with `onSuccess: 'release'`, it is the handler's own.
+ * All callers get the same response: what JSON makes of it, as Lambda does. With `storeResponse:
+ * false`, and with `onSuccess: 'release'`, it is the handler's own.
  *
  * @example
  * export const handler = withLock(
@@ -21,9 +22,9 @@ type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "rele
  *   { key: (event) => event.time.slice(0, 10) },
  * );
  *
- * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting,
- * PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError, and LockBatchError
- * for a batch of which a part may fail.
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after
+ * waiting, PayloadMismatchError, ReplayedError, LockKeyError, LockTableError, LockError, and
+ * LockBatchError for a batch of which a part may fail.
  */
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,

@@ -1,4 +1,4 @@
-/** What a repeat gets: the stored response, or `duplicateResponse`. */
+/** Answers a repeat: with the stored response, or with `duplicateResponse`. */
 
 import { LockOptionsError, type LockTimeoutError } from "../common/errors.ts";
 import { depthOf } from "../common/json.ts";
@@ -35,7 +35,10 @@ export const answer = async <TEvent>(
   throw error();
 };
 
-/** The copy of a `duplicateResponse` that is kept. Each repeat gets one of its own, as a middleware may add what is one caller's. */
+/**
+ * The copy of a `duplicateResponse` that is kept. Each repeat gets one of its own, as a middleware
+ * may add what is one caller's.
+ */
 export const toCopy = (caller: string, value: AnswerOptions<never>["duplicateResponse"]): typeof value => {
   if (value === undefined || typeof value === "function") return value;
   try {
@@ -50,7 +53,10 @@ export const toCopy = (caller: string, value: AnswerOptions<never>["duplicateRes
   );
 };
 
-/** Whether a copy has all of the original: `structuredClone` makes a plain object of an instance, in whatever realm. */
+/**
+ * Whether a copy has all of the original: `structuredClone` makes a plain object of an instance, in
+ * whatever realm.
+ */
 const isWhole = (copy: unknown, original: unknown): boolean => {
   if (Object(original) !== original) return true;
   const [one, other] = [copy, original] as [Record<string, unknown>, Record<string, unknown>];
@@ -58,7 +64,9 @@ const isWhole = (copy: unknown, original: unknown): boolean => {
   return isOfSameClass && Object.keys(other).every((name) => isWhole(one[name], other[name]));
 };
 
-/** The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency). */
+/**
+ * The header that Stripe's API has for it (https://docs.stripe.com/error-low-level#idempotency).
+ */
 const REPLAYED = "Idempotent-Replayed";
 
 const markReplayed = (response: unknown): unknown => {
@@ -68,7 +76,8 @@ const markReplayed = (response: unknown): unknown => {
     const others = Object.entries(all ?? {}).filter(([name]) => name.toLowerCase() !== REPLAYED.toLowerCase());
     return Object.fromEntries([...others, [REPLAYED, value]]);
   };
-  // Where there are both, API Gateway takes a header that has several values, and a load balancer those alone.
+  // Where there are both, API Gateway takes a header that has several values, and a load balancer
+  // those alone.
   const added = multiValueHeaders
     ? { multiValueHeaders: marked(multiValueHeaders, ["true"]) }
     : { headers: marked(headers, "true") };

@@ -5,7 +5,7 @@ import { fits, show, TEXT } from "../common/rules.ts";
 import type { AttemptOptions } from "../lock/locks.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
-/** What is needed of an invocation's context. */
+/** The part of an invocation's context that is needed here. */
 export interface Execution {
   readonly requestId: string | undefined;
   readonly functionName: string | undefined;
@@ -36,10 +36,16 @@ export const ownerOf = <TArguments extends unknown[]>(
   throw new LockOptionsError(`owner must return ${TEXT}, got ${show(owner)}`);
 };
 
-/** How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's to say. */
+/**
+ * How long an acquisition holds its keys, and how it is renewed. What is undefined is the client's
+ * to say.
+ */
 type LeaseWanted = Pick<AttemptOptions, "leaseMs" | "heartbeatMs">;
 
-/** A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution outlives many of them. */
+/**
+ * A Lambda can't outlive its deadline, so its lease needs no heartbeat. A durable execution
+ * outlives many of them.
+ */
 export const leaseOf = (
   {
     leaseMs,
@@ -59,15 +65,23 @@ export const leaseOf = (
 /** Until `reserveMs` of the invocation are left, in ms; negative when less is. */
 export const timeUntil = (reserveMs: number, { remainingMs }: Execution): number => remainingMs() - reserveMs;
 
-/** Time of the invocation that is kept for settling and answering, after calls on a lock were waited for. */
+/**
+ * Time of the invocation that is kept for settling and answering, after calls on a lock were waited
+ * for.
+ */
 const SETTLE_RESERVE_MS = 500;
 
-/** How long to wait at most for calls on a lock that the handler has not awaited: one that hangs must not eat the invocation. */
+/**
+ * How long to wait at most for calls on a lock that the handler has not awaited: one that hangs
+ * must not eat the invocation.
+ */
 export const patienceOf = (execution: Execution): number => {
   const leftMs = timeUntil(0, execution);
   return leftMs - Math.min(SETTLE_RESERVE_MS, leftMs / 4);
 };
 
-/** How long to wait for a held key at most, so that `reserveMs` of the invocation are left after it. */
+/**
+ * How long to wait for a held key at most, so that `reserveMs` of the invocation are left after it.
+ */
 export const waitOf = (waitMs = 0, reserveMs: number, execution: Execution): number =>
   Math.max(0, Math.min(waitMs, timeUntil(reserveMs, execution)));

@@ -25,7 +25,7 @@ import {
 import { hasRejected, partialBatchOf, refuseBatch, reportsFailures } from "./partial-batch.ts";
 import { isStream } from "./streams.ts";
 
-/** What a guard has to know. A door documents and checks its own of them. */
+/** The options that a guard has to know. A door documents and checks its own of them. */
 export interface GuardOptions<TEvent>
   extends InvocationOptions<TEvent>,
     HoldingOptions,
@@ -38,26 +38,29 @@ export interface GuardOptions<TEvent>
   readonly replayedHeader?: boolean | undefined;
 }
 
-/** What to do with an invocation: run the handler, with a lock if there is a key, or answer it as a repeat. */
+/**
+ * The decision about an invocation: run the handler, with a lock if there is a key, or answer it as
+ * a repeat.
+ */
 export type Begun =
   | { readonly run: true; readonly lock: Lock | undefined; readonly context: Context }
   | { readonly run: false; readonly response: unknown };
 
 /**
- * The life of one invocation, the same for a middleware and for a wrapper: `begin` before the handler, then `succeed` or
- * `fail` once, and only if the handler is known to have ended.
+ * The life of one invocation, the same for a middleware and for a wrapper: `begin` before the
+ * handler, then `succeed` or `fail` once, and only if the handler is known to have ended.
  */
 export interface Guard<TEvent> {
   begin(request: LockRequest<TEvent>): Promise<Begun>;
   /**
-   * Gives what a repeat gets, where the response is stored for repeats. Throws the failure of a commit that the handler has not
-   * awaited: the key is settled as after any failure then.
+   * Gives what a repeat gets, where the response is stored for repeats. Throws the failure of a
+   * commit that the handler has not awaited: the key is settled as after any failure then.
    */
   succeed(lock: Lock | undefined, response: unknown, context: object): Promise<StorableResult | undefined>;
   fail(lock: Lock, error: unknown, context: object): Promise<void>;
 }
 
-/** Of options that have been checked. */
+/** Takes options that a door has checked. */
 export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent>): Guard<TEvent> => {
   const locksInUse = locksOf(caller, options);
   const duplicates = {
@@ -74,7 +77,10 @@ export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent
     await settled.catch(() => {}); // must not hide the handler's error; the lock has reported its own
   };
 
-  /** Waits for what the handler has begun on the lock and not awaited. If that failed, or the handler did, nothing is finished. */
+  /**
+   * Waits for what the handler has begun on the lock and not awaited. If that failed, or the
+   * handler did, nothing is finished.
+   */
   const conclude = async (lock: Lock, context: object, failed?: { readonly error: unknown }): Promise<Unawaited> => {
     const unawaited = await lock.unawaited(patienceOf(describeExecution(context)));
     const failure = failed ?? unawaited.failure;
@@ -175,7 +181,10 @@ const isBatch = (caller: string, { onSuccess, duplicateResponse }: GuardOptions<
   return batch !== undefined;
 };
 
-/** A function that fails to decide must not hide the handler's error: the key is released, as by default. */
+/**
+ * A function that fails to decide must not hide the handler's error: the key is released, as by
+ * default.
+ */
 const decide = async ({ onError = "release", semaphore }: GuardOptions<never>, error: unknown): Promise<OnError> => {
   if (typeof onError !== "function") return onError;
   try {
@@ -189,7 +198,7 @@ const decide = async ({ onError = "release", semaphore }: GuardOptions<never>, e
   return "release";
 };
 
-/** What is left of the invocation for the handler, after waiting. */
+/** The time that waiting leaves to the handler. */
 const WAIT_RESERVE_MS = 500;
 
 const acquisitionOf = (options: GuardOptions<never>, execution: Execution): AttemptOptions => {

@@ -9,7 +9,10 @@ export interface LocksInUse {
   readonly disabled: boolean;
 }
 
-/** Gives a function that is asked for the locks at each invocation: `DYNAMO_LOCK_DISABLED` may change between two. */
+/**
+ * Gives a function that is asked for the locks at each invocation: `DYNAMO_LOCK_DISABLED` may
+ * change between two.
+ */
 export const locksOf = (caller: string, options: InvocationOptions<never>): (() => LocksInUse) => {
   const given = Object.entries(options).filter(([name]) => ofLocks().includes(name));
   const locks = locksIn(options.locks) ?? new Locks(Object.fromEntries(given));

@@ -35,7 +35,8 @@ export const createMiddleware = <TEvent>(
     },
 
     [`${name}MiddlewareAfter`]: async (request) => {
-      // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our onError runs.
+      // Middy 7 doesn't wait for a handler's thenable that is no Promise. If it rejects, our
+      // onError runs.
       if (isThenable(request.response) && holdsFor(request, self)) request.response = await request.response;
       const lock = takeLock(request);
       if (!lock) return;

@@ -1,4 +1,7 @@
-/** Options of all that takes keys around a handler: each is declared once, its type and text above, its rule below. */
+/**
+ * Options of all that takes keys around a handler: each is declared once, its type and text above,
+ * its rule below.
+ */
 import type { Context } from "aws-lambda";
 import type { LockKey } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
@@ -40,15 +43,16 @@ import {
 /** Whose locks are taken, and under which names. `TInput` is the event, or a record of a batch. */
 export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
   /**
-   * What to lock, from the event. Missing (`undefined`, `null` or `''`): see `onMissingKey`. At
-   * most 2,048 bytes with the namespace. A number has to be a safe integer. It is the same key as
-   * its decimal string, and as the bigint. An array: several keys, taken all or none, at most 100.
-   * Once it is finished, another order of it is a `PayloadMismatchError`.
+   * Gives the key to lock, from the event. Missing (`undefined`, `null` or `''`): see
+   * `onMissingKey`. At most 2,048 bytes with the namespace. A number has to be a safe integer. It
+   * is the same key as its decimal string, and as the bigint. An array: several keys, taken all or
+   * none, at most 100. Once it is finished, another order of it is a `PayloadMismatchError`.
    * @default required
    */
   readonly key: (input: TInput, context: Context) => LockKey | readonly LockKey[];
   /**
-   * An existing `LockClient`, with its table, client, logger, metrics and listener, in place of one made here.
+   * An existing `LockClient`, with its table, client, logger, metrics and listener, in place of one
+   * made here.
    * @default a new `LockClient`
    */
   readonly locks?: LockClientLike | undefined;
@@ -60,8 +64,8 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
    */
   readonly namespace?: string | false | undefined;
   /**
-   * Who takes the lock, for people who read the table. Not a proof of ownership. In a durable execution
-   * it is the ARN of that.
+   * Gives the name of the one who takes the lock, for people who read the table. It proves nothing.
+   * In a durable execution it is the ARN of that.
    * @default `context.awsRequestId`
    */
   readonly owner?: ((input: TInput, context: Context) => string) | undefined;
@@ -71,15 +75,16 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
    */
   readonly onMissingKey?: "throw" | "run" | undefined;
   /**
-   * Middy's `timeoutEarlyInMillis`, if you change that and have your own `timeoutEarlyResponse`: a response in the last
-   * `timeoutEarlyMs` of the invocation may come from it while the handler still runs, so the key is left to its lease.
+   * Middy's `timeoutEarlyInMillis`, if you change that and have your own `timeoutEarlyResponse`: a
+   * response in the last `timeoutEarlyMs` of the invocation may come from it while the handler
+   * still runs, so the key is left to its lease.
    * @default 5
    */
   readonly timeoutEarlyMs?: number | undefined;
   /**
-   * Run every handler without a lock, for local work: nothing is sent but the items that you commit,
-   * and the lock in the context is a stand-in. The environment variable is read at each invocation:
-   * `1`, `true`, `yes` or `on`.
+   * Run every handler without a lock, for local work: nothing is sent but the items that you
+   * commit, and the lock in the context is a stand-in. The environment variable is read at each
+   * invocation: `1`, `true`, `yes` or `on`.
    * @default `DYNAMO_LOCK_DISABLED`
    */
   readonly disabled?: boolean | undefined;
@@ -88,12 +93,12 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
 /** How the key is held while the handler runs. */
 export interface HoldingOptions<TLease = number> extends LeaseOptions<TLease>, WaitOptions, LossOptions {}
 
-/** What makes a repeat, and for how long. */
+/** How repeats are known, and for how long. */
 export interface RepeatOptions<TInput> extends RememberOptions {
   /**
-   * What the handler works on, any JSON value (integers up to 2^53 - 1, or bigint): the same key with
-   * another one is a `PayloadMismatchError` (422), whether the first run has finished or not. In a
-   * batch that record alone fails, and comes back. Only a hash of the value is stored.
+   * Gives what the handler works on, any JSON value (integers up to 2^53 - 1, or bigint): the same
+   * key with another one is a `PayloadMismatchError` (422), whether the first run has finished or
+   * not. In a batch that record alone fails, and comes back. Only a hash of the value is stored.
    */
   readonly fingerprint?: ((input: TInput, context: Context) => unknown) | undefined;
 }
@@ -107,10 +112,11 @@ export interface LockRequest<TEvent = unknown> {
 /** How a repeat is answered. */
 export interface AnswerOptions<TEvent> {
   /**
-   * Answers a repeat of a finished or held key: a value, of which each repeat gets a copy, or a function of the record
-   * and the request. A value must be data, without functions and class instances. Without `duplicateResponse` a
-   * finished key replays the stored response, and a held one throws `LockHeldError`, so that the event is retried.
-   * A held key of a batch (SQS, Kinesis, DynamoDB Streams, Kafka) throws it too, unless the answer has `batchItemFailures`.
+   * Answers a repeat of a finished or held key: a value, of which each repeat gets a copy, or a
+   * function of the record and the request. A value must be data, without functions and class
+   * instances. Without `duplicateResponse` a finished key replays the stored response, and a held
+   * one throws `LockHeldError`, so that the event is retried. A held key of a batch (SQS, Kinesis,
+   * DynamoDB Streams, Kafka) throws it too, unless the answer has `batchItemFailures`.
    */
   readonly duplicateResponse?: DuplicateResponse<TEvent> | object | string | number | boolean | null | undefined;
 }
@@ -118,13 +124,15 @@ export interface AnswerOptions<TEvent> {
 /** A function of the record and the request that answers a repeat. */
 export type DuplicateResponse<TEvent = unknown> = (record: LockRecord, request: LockRequest<TEvent>) => unknown;
 
-/** What to do with the key when the handler fails. */
+/** The fate of the key when the handler fails. */
 export type OnError = "release" | "finish" | "keep";
 
-/** Without a type argument the key function's event is `any`, which must not become the handler's. */
+/**
+ * Without a type argument the key function's event is `any`, which must not become the handler's.
+ */
 export type EventOf<TEvent> = 0 extends 1 & TEvent ? unknown : TEvent;
 
-/** What the handler finds in its context. */
+/** The part of the context that is the handler's lock. */
 export interface LockContext {
   readonly lock: Lock;
 }
@@ -134,7 +142,7 @@ export interface MaybeLockContext {
   readonly lock?: Lock;
 }
 
-/** What `onError` may be, or return. */
+/** The rule for `onError`, and for what it returns. */
 export const ON_ERROR = "'release', 'finish' or 'keep'";
 
 export const ANSWER_RULES: Rules<AnswerOptions<never>> = { duplicateResponse: ANYTHING };
@@ -161,7 +169,7 @@ export const REPEAT_RULES: Rules<RepeatOptions<never>> = /* @__PURE__ */ join(RE
   fingerprint: FUNCTION,
 });
 
-/** What `locks` has already. */
+/** The options that `locks` has already. */
 export const ofLocks = (): string[] => Object.keys({ ...TABLE_RULES, ...REPORT_RULES });
 
 type HeldOptions = InvocationOptions<never> & HoldingOptions<unknown>;
@@ -177,7 +185,10 @@ const INVOCATION_CONTRADICTIONS: Contradictions<HeldOptions> = [
   ],
 ];
 
-/** A lease that nobody ends by the clock. Without a number as `leaseMs`, it has to be waited for at all. */
+/**
+ * A lease that nobody ends by the clock. Without a number as `leaseMs`, it has to be waited for at
+ * all.
+ */
 const OBSERVED_CONTRADICTIONS: Contradictions<WaitOptions & LeaseOptions> = [
   [
     ({ expiry, leaseMs, waitMs = 0 }) => expiry === "observed" && !(waitMs > (leaseMs || 1)),

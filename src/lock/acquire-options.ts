@@ -25,13 +25,16 @@ import type { Lock } from "./lock.ts";
 
 export interface OwnerOptions {
   /**
-   * Who takes the locks, for people who read the table. Not a proof of ownership.
+   * The name of the one who takes the locks, for people who read the table. It proves nothing.
    * @default a random UUID per client
    */
   readonly owner?: string | undefined;
 }
 
-/** What `acquire` and `once` have in common. The lease and the owner are the client's unless they are set here. */
+/**
+ * The options that `acquire` and `once` have in common. The lease and the owner are the client's
+ * unless they are set here.
+ */
 export interface TakeOptions extends LeaseOptions, LossOptions, OwnerOptions {
   /**
    * Take the key whatever its state: held, or finished. Then it costs two requests.
@@ -48,7 +51,9 @@ export interface TakeOptions extends LeaseOptions, LossOptions, OwnerOptions {
    * @default a quarter of the lease
    */
   readonly safeMs?: number | undefined;
-  /** Called when `safeMs` are left of the lease and it has not been renewed; never after its end. */
+  /**
+   * Called when `safeMs` are left of the lease and it has not been renewed; never after its end.
+   */
   readonly onExpiring?: ((lock: Lock) => void) | undefined;
 }
 
@@ -57,8 +62,8 @@ export interface PatienceOptions extends WaitOptions {
   /** Gives up waiting; the call then throws its reason. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Bounds of the random delay between two looks at a held key, in ms: it grows from below the first
-   * to below the second.
+   * Bounds of the random delay between two looks at a held key, in ms: it grows from below the
+   * first to below the second.
    * @default `{ minMs: 25, maxMs: 500 }`
    */
   readonly backoff?: Backoff | undefined;

@@ -15,7 +15,10 @@ import { type Asked, acquire as acquireWrite, type Claim } from "../protocol/wri
 import { isAround } from "./held-here.ts";
 import type { Watch } from "./watch.ts";
 
-/** What it takes to acquire: the table, time, chance, what the client has watched, and someone to tell. */
+/**
+ * The parts that an acquisition works with: the table, time, chance, the client's watch, and its
+ * reporter.
+ */
 export interface AcquireContext {
   readonly table: Table;
   readonly clock: Clock;
@@ -24,7 +27,7 @@ export interface AcquireContext {
   readonly report: LockEventListener;
 }
 
-/** What the caller asks for. */
+/** The wish of a caller, in one shape for all doors. */
 export interface Wanted extends Asked {
   /** Without repeats. */
   readonly keys: Keys;
@@ -54,7 +57,9 @@ export interface Acquisition {
   readonly fencingToken: number;
   /** Epoch ms, from before the write. */
   readonly acquiredAt: number;
-  /** Monotonic, from before the write: a lease must not seem longer to its holder than to others. */
+  /**
+   * Monotonic, from before the write: a lease must not seem longer to its holder than to others.
+   */
   readonly startedAt: number;
   readonly leaseMs: number;
   /** Epoch ms. */
@@ -66,31 +71,40 @@ export interface Acquisition {
   readonly left?: LockRecord | undefined;
 }
 
-/** Once: takes what is wanted, or gives the records that stand in the way, of which there may be none any more. */
+/**
+ * Once: takes what is wanted, or gives the records that stand in the way, of which there may be
+ * none any more.
+ */
 export type Take = (attempt: Attempt) => Promise<Acquisition | readonly LockRecord[]>;
 
 export interface Attempt extends AcquireContext {
   readonly wanted: Wanted;
   readonly leaseMs: number;
   claim(key: string): Claim;
-  /** What a reply means for this attempt. */
+  /** Reads a reply: the acquisition, or the records that stand in the way. */
   taken(reply: Reply, now: number, more?: { slot?: number; fence?: number | undefined }): Acquisition | LockRecord[];
   untilFree(record: LockRecord): number;
-  /** Whether the key is ours to take, however long it is held or remembered: by force, or from ourselves. */
+  /**
+   * Whether the key is ours to take, however long it is held or remembered: by force, or from
+   * ourselves.
+   */
   isForUs(record: LockRecord): boolean;
 }
 
 /** How often keys are tried for while none of them is held, or while they change hands. */
 const MAX_ROUNDS = 5;
-/** How long giving back may take: it is a courtesy to the next, whose wait ends with the lease anyway. */
+/**
+ * How long giving back may take: it is a courtesy to the next, whose wait ends with the lease
+ * anyway.
+ */
 const GIVE_BACK_MS = 1_000;
 
 /**
- * Acquires, or waits until it can: polls with eventually consistent reads, which cost half a read unit, and writes
- * only when the key looks free. Ends early when a key in the way is finished.
+ * Acquires, or waits until it can: polls with eventually consistent reads, which cost half a read
+ * unit, and writes only when the key looks free. Ends early when a key in the way is finished.
  *
- * @throws LockTimeoutError when a key was waited for in vain, and the signal's reason when that is aborted. What an
- * attempt may have taken without our hearing of it is given back first.
+ * @throws LockTimeoutError when a key was waited for in vain, and the signal's reason when that is
+ * aborted. What an attempt may have taken without our hearing of it is given back first.
  */
 export const acquire = async (
   context: AcquireContext,
@@ -159,7 +173,8 @@ export const acquire = async (
           };
         }
         const records = reply.refusals.flatMap(({ key, item }) => (item ? [table.record(item, key)] : []));
-        // Our own token everywhere: an earlier attempt of this acquisition applied, and its reply was lost.
+        // Our own token everywhere: an earlier attempt of this acquisition applied, and its reply
+        // was lost.
         const own = records.length === keys.length ? records.map(found) : [];
         return (own.length > 0 && own.every(Boolean) && own[0]) || records;
       },
@@ -180,8 +195,9 @@ export const acquire = async (
   };
 
   /**
-   * A reply that took longer than the lease brings a lock that is over: renew it, since nobody else has been told of
-   * it. Not a permit: who counts holders relies on a lease that was seen over to stay so.
+   * A reply that took longer than the lease brings a lock that is over: renew it, since nobody else
+   * has been told of it. Not a permit: who counts holders relies on a lease that was seen over to
+   * stay so.
    */
   const revive = async (
     acquisition: Acquisition,
@@ -189,7 +205,8 @@ export const acquire = async (
   ): Promise<Acquisition> => {
     const { slot, leaseMs } = acquisition;
     const acquiredAt = clock.now();
-    // Another end than before, also when the wall clock stands still: who watches must see the renewal.
+    // Another end than before, also when the wall clock stands still: who watches must see the
+    // renewal.
     const expiresAt = Math.max(acquiredAt + leaseMs, acquisition.expiresAt + 1);
     const renewed = { ...acquisition, startedAt: clock.monotonic(), acquiredAt, expiresAt };
     const reply = slot === undefined ? await sendRenewal(proofOf(slot), renewed) : undefined;
@@ -198,11 +215,12 @@ export const acquire = async (
     throw new LockLostError(keys[0], reply && !reply.done ? reply.reason : "expired");
   };
 
-  /** What an attempt may have taken without our hearing of it. */
+  /** Releases what an attempt may have taken without our hearing of it. */
   const giveBack = async (): Promise<void> => {
     const record = semaphore && (await table.read(keys[0]));
     const slot = record && recognise(record, token)?.slot;
-    // If it fails too, the lease ends what was taken. The error that the caller gets is the first one.
+    // If it fails too, the lease ends what was taken. The error that the caller gets is the first
+    // one.
     if (!semaphore || slot !== undefined) await release(slot);
   };
 
@@ -230,7 +248,7 @@ export const acquire = async (
       if (reply?.some((record) => isAround(record, around))) return reply;
       const mismatch = reply && mismatchIn(reply);
       if (mismatch) throw new PayloadMismatchError(mismatch);
-      // Of several keys, a held one says more than a finished one.
+      // A held one of several keys says more than a finished one.
       blocker = reply?.find(({ status }) => status !== "FINISHED") ?? reply?.[0];
       if (reply && (askedMs === 0 || blocker?.status === "FINISHED")) return reply;
 
@@ -238,14 +256,16 @@ export const acquire = async (
         const leftMs = deadline - clock.monotonic();
         if (leftMs <= 0) throw timedOut(wanted, blocker);
         const pauseMs = delayMs(round++, wanted.backoff, random);
-        // At the known end of the lease rather than after it; 0 would be a hot loop against a record that refuses us.
+        // At the known end of the lease rather than after it; 0 would be a hot loop against a
+        // record that refuses us.
         await clock.sleep(Math.min(pauseMs, leftMs, (blocker && untilFree(blocker)) || pauseMs), signal);
         if (!blocker) break; // nothing is known of it: write
         const { key } = blocker;
         const seen = await retried("read", async () => (await table.read(key, false)) ?? "gone");
         if (seen === "gone") blocker = undefined;
         else if (seen) blocker = seen;
-        // A read may be of a moment ago: what it says of another payload, or of a finish, a write has to confirm.
+        // A read may be of a moment ago: what it says of another payload, or of a finish, a write
+        // has to confirm.
       } while (blocker && blocker.status !== "FINISHED" && !mismatchIn([blocker]) && untilFree(blocker) > 0);
     }
   } catch (error) {
@@ -260,9 +280,10 @@ export const acquire = async (
 };
 
 /**
- * Takes the whole key, or several in one transaction. What is to be taken from what is there takes a second request, which
- * says from what. Several keys have one fencing token. A transaction brings no values back, so the token is set
- * instead of counted: to the clock, which is ahead of every counter that started at it, or above a record's that is not.
+ * Takes the whole key, or several in one transaction. What is to be taken from what is there takes
+ * a second request, which says from what. Several keys have one fencing token. A transaction brings
+ * no values back, so the token is set instead of counted: to the clock, which is ahead of every
+ * counter that started at it, or above a record's that is not.
  */
 const takeKeys: Take = async ({ table, clock, wanted: { keys }, claim, taken, untilFree, isForUs }) => {
   const seen = new Map<string, LockRecord>();
@@ -274,7 +295,8 @@ const takeKeys: Take = async ({ table, clock, wanted: { keys }, claim, taken, un
     if (!("length" in outcome) || round === MAX_ROUNDS) return outcome;
     if (outcome.some((record) => untilFree(record) > 0)) return outcome;
     for (const record of outcome) {
-      // From a lease that is over by time it may not be taken: its holder may renew it before the request arrives.
+      // From a lease that is over by time it may not be taken: its holder may renew it before the
+      // request arrives.
       if (isForUs(record) || record.status === "SEMAPHORE") seen.set(record.key, record);
       else if (!fence) return outcome;
       if (fence) fence = Math.max(fence, record.fencingToken + 1);
@@ -287,7 +309,9 @@ const timedOut = ({ waitMs, askedMs }: Wanted, blocker: LockRecord | undefined) 
   return new LockTimeoutError(`The key did not become free within ${Math.round(waitMs)} ms${cut}`, blocker);
 };
 
-/** The acquisition with this token, if the record is its: the write applied, and its reply was lost. */
+/**
+ * The acquisition with this token, if the record is its: the write applied, and its reply was lost.
+ */
 const recognise = (record: LockRecord, token: string) => {
   const slot = record.holders?.find((holder) => holder.token === token && holder.status === "IN_PROGRESS");
   if (!slot && (record.token !== token || record.status !== "IN_PROGRESS")) return undefined;

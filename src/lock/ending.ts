@@ -3,7 +3,10 @@ import { type StorableResult, toFailure, toStorable } from "../common/result.ts"
 import type { Ending } from "../protocol/writes.ts";
 import type { FinishOptions } from "./settle-options.ts";
 
-/** How a finish is to end the lock. The response is not in `ending` yet: where it goes depends on its size. */
+/**
+ * How a finish is to end the lock. The response is not in `ending` yet: where it goes depends on
+ * its size.
+ */
 export interface Finish {
   readonly ending: Ending;
   readonly response: StorableResult | undefined;

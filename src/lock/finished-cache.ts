@@ -4,15 +4,19 @@ import type { LockRecord } from "../common/record.ts";
 const GENERATIONS = 1_024;
 
 /**
- * Finished records, which don't change before their window ends: a repeat in the same process needs no request. Copies go
- * in and out, so that who gets a response may change it. A reply that was on its way when its key was forgotten stays out.
+ * Finished records, which don't change before their window ends: a repeat in the same process needs
+ * no request. Copies go in and out, so that who gets a response may change it. A reply that was on
+ * its way when its key was forgotten stays out.
  */
 export class FinishedCache {
   /** The least recently used first. */
   readonly #records = new Map<string, LockRecord>();
   readonly #size: number;
   readonly #clock: Clock;
-  /** How often keys were forgotten, by a hash of the key. Two with one hash only keep each other's replies out. */
+  /**
+   * How often keys were forgotten, by a hash of the key. Two with one hash only keep each other's
+   * replies out.
+   */
   readonly #generations = new Uint32Array(GENERATIONS);
 
   constructor(size: number, clock: Clock) {
@@ -30,12 +34,18 @@ export class FinishedCache {
     return copyOf(record);
   }
 
-  /** A number that `set` compares: it changes when the key is forgotten. Ask for it before a request is sent. */
+  /**
+   * A number that `set` compares: it changes when the key is forgotten. Ask for it before a request
+   * is sent.
+   */
   generation(key: string): number {
     return this.#generations[generationOf(key)] as number;
   }
 
-  /** Keeps what a request has brought, unless its key was forgotten since it was sent. Several keys are not kept. */
+  /**
+   * Keeps what a request has brought, unless its key was forgotten since it was sent. Several keys
+   * are not kept.
+   */
   set(record: LockRecord, generation: number | undefined): void {
     if (record.status !== "FINISHED" || record.keyCount !== undefined) return;
     if (this.generation(record.key) === generation) this.#put(copyOf(record));

@@ -71,7 +71,10 @@ export const NAME_CONTRADICTIONS: Contradictions<
   ],
 ];
 
-/** Without its record a key counts from the clock of who takes it next: by then even a slow one has to be past its last token. */
+/**
+ * Without its record a key counts from the clock of who takes it next: by then even a slow one has
+ * to be past its last token.
+ */
 const RETENTION_CONTRADICTIONS: Contradictions<{ readonly retentionMs: number; readonly clockSkewMs: number }> = [
   [
     ({ retentionMs, clockSkewMs }) => retentionMs < 2 * clockSkewMs,

@@ -19,8 +19,8 @@ export interface LeaseOptions<TLease = number> {
   readonly heartbeatMs?: number | false | undefined;
   /**
    * `'observed'`: no wall clock ends a lease. It is over only when it was watched unchanged for its
-   * length, in this call or in calls before it. How long a finished key is remembered goes by the wall
-   * clock even so, within `clockSkewMs`.
+   * length, in this call or in calls before it. How long a finished key is remembered goes by the
+   * wall clock even so, within `clockSkewMs`.
    * @default `'clock'`
    */
   readonly expiry?: "clock" | "observed" | undefined;
@@ -28,10 +28,10 @@ export interface LeaseOptions<TLease = number> {
 
 export interface WaitOptions {
   /**
-   * How long to wait for a held key, in ms. A key that finishes meanwhile is not waited for any longer:
-   * it is replayed, or a record of a batch is acknowledged. After waiting in vain there is a
-   * `LockTimeoutError`, or the record comes back. In a Lambda the time is the handler's too: the wait
-   * ends 500 ms before the invocation, and for a batch 250 ms before `reserveMs`. Needs
+   * How long to wait for a held key, in ms. A key that finishes meanwhile is not waited for any
+   * longer: it is replayed, or a record of a batch is acknowledged. After waiting in vain there is
+   * a `LockTimeoutError`, or the record comes back. In a Lambda the time is the handler's too: the
+   * wait ends 500 ms before the invocation, and for a batch 250 ms before `reserveMs`. Needs
    * `dynamodb:GetItem`.
    * @default 0
    */

@@ -18,9 +18,11 @@ export interface LeaseTimers {
   readonly inTurn?: ((work: () => Promise<void>) => Promise<void>) | undefined;
 }
 
-/** What a lease may do to its lock. */
+/** The calls by which a lease acts on its lock. */
 export interface LeaseHandler {
-  /** Renews once; rejects when that failed for now. A renewal that is refused ends the lease itself. */
+  /**
+   * Renews once; rejects when that failed for now. A renewal that is refused ends the lease itself.
+   */
   renew(): Promise<void>;
   /** The lease is over. */
   expire(reason: "expired" | "unreachable"): void;
@@ -33,10 +35,10 @@ const RETRIES_PER_HEARTBEAT = 4;
 const MIN_DELAY_MS = 50;
 
 /**
- * The lease as its holder counts it: from before the write that began or prolonged it, on both clocks. And its timers:
- * they renew it in time, warn before it ends, say when it is over. A lease ends by time alone, whatever a renewal in
- * flight does: a hung request must not hide the end. After a freeze all timers are late, so each looks at the lease
- * before it does anything.
+ * The lease as its holder counts it: from before the write that began or prolonged it, on both
+ * clocks. And its timers: they renew it in time, warn before it ends, say when it is over. A lease
+ * ends by time alone, whatever a renewal in flight does: a hung request must not hide the end.
+ * After a freeze all timers are late, so each looks at the lease before it does anything.
  */
 export class Lease {
   readonly #clock: Clock;
@@ -70,7 +72,10 @@ export class Lease {
     return this.#term.expiresAt;
   }
 
-  /** By the wall or the monotonic clock, whichever is first: a freeze may stop either. Never negative. */
+  /**
+   * By the wall or the monotonic clock, whichever is first: a freeze may stop either. Never
+   * negative.
+   */
   get remainingMs(): number {
     return Math.max(0, Math.floor(Math.min(this.expiresAt - this.#clock.now(), this.#leftMs)));
   }
@@ -82,11 +87,13 @@ export class Lease {
   }
 
   /**
-   * The lease to ask for, so that `ms` are left from now, or what is left anyway if that is more: its holder may rely on
-   * it, so those who watch must. A heartbeat asks for the longest lease so far.
+   * The lease to ask for, so that `ms` are left from now, or what is left anyway if that is more:
+   * its holder may rely on it, so those who watch must. A heartbeat asks for the longest lease so
+   * far.
    *
-   * Each end is later than every one before, also when the wall clock stands still or was set back. So watchers see
-   * each renewal, no state that they have seen comes again, and a request that arrives late can't undo a newer one.
+   * Each end is later than every one before, also when the wall clock stands still or was set back.
+   * So watchers see each renewal, no state that they have seen comes again, and a request that
+   * arrives late can't undo a newer one.
    */
   renewal(ms = this.#longestMs): LeaseTerm {
     const startedAt = this.#clock.monotonic();
@@ -154,7 +161,8 @@ export class Lease {
           if (!this.#endIfOver()) await this.#handler.renew(); // and that schedules the next one
         });
       } catch {
-        // Reported by the lock. One failure means nothing: only another token, or time, ends a lease.
+        // Reported by the lock. One failure means nothing: only another token, or time, ends a
+        // lease.
         this.#isFailing = true;
         this.#scheduleHeartbeat(Math.ceil(heartbeatMs / RETRIES_PER_HEARTBEAT));
       }

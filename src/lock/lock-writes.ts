@@ -18,7 +18,7 @@ import type { Finish } from "./ending.ts";
 import { Lease, type LeaseTimers } from "./lease.ts";
 import { WriteQueue } from "./write-queue.ts";
 
-/** What a lock needs of its client. */
+/** The parts of its client that a lock needs. */
 export interface LockHost {
   readonly table: Table;
   readonly clock: Clock;
@@ -75,7 +75,10 @@ export class LockWrites {
   #lostReason: LockLostReason = "released";
   /** How many were asked to finish, commit or release: nobody may re-enter. */
   #settling = 0;
-  /** The first write whose fate is unknown, and that may have settled the key: whether the lease was held when it was sent. */
+  /**
+   * The first write whose fate is unknown, and that may have settled the key: whether the lease was
+   * held when it was sent.
+   */
   #unknown: { readonly operation: Operation; readonly held: boolean } | undefined;
   /** Whether the loss has been reported. */
   #isLossReported = false;
@@ -176,9 +179,9 @@ export class LockWrites {
   }
 
   /**
-   * Sends a commit until its fate is known. What passes (conflicts with other transactions, throttling) is waited for as
-   * long as the lease lasts; what is in doubt is asked again with the same request. One write at a time, so that the
-   * lease is renewed between two attempts.
+   * Sends a commit until its fate is known. What passes (conflicts with other transactions,
+   * throttling) is waited for as long as the lease lasts; what is in doubt is asked again with the
+   * same request. One write at a time, so that the lease is renewed between two attempts.
    */
   async commit(items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
     const { clock, random } = this.#host;
@@ -258,7 +261,10 @@ export class LockWrites {
     this.#conclude(operation, reply, held, prepared);
   }
 
-  /** From here on nobody may count on the lock, and nothing renews it: it was to be settled, and that may have applied. */
+  /**
+   * From here on nobody may count on the lock, and nothing renews it: it was to be settled, and
+   * that may have applied.
+   */
   #fail(operation: Operation, error: unknown, held: boolean): void {
     this.#report({ type: "failed", operation, error });
     this.lease.stop();
@@ -270,7 +276,8 @@ export class LockWrites {
     this.lease.stop();
     this.#host.settled();
     const isRelease = operation === "release";
-    // A release that was refused after an earlier attempt at it, within our lease: that one applied, and others came after.
+    // A release that was refused after an earlier attempt at it, within our lease: that one
+    // applied, and others came after.
     const wasReleasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
     if (!reply.done && !(isRelease && held && wasReleasing)) {
       const lost = this.#lose(reply.reason, reply.key);
@@ -281,11 +288,14 @@ export class LockWrites {
     if (!isRelease && this.#settled === "released") throw new LockLostError(this.#key, "released");
     const responseStored = this.#settled === "finished" && { responseStored: prepared?.ending.result !== undefined };
     this.#report({ type: this.#settled, ...responseStored });
-    // What is recognised may be what an earlier attempt wrote, with another response.
+    // A recognised record may be one that an earlier attempt wrote, with another response.
     if (prepared && reply.done && !reply.recognised) this.#host.finished(prepared);
   }
 
-  /** The response stays in the record while that costs nothing; a larger one goes beside it, before the record says so. */
+  /**
+   * The response stays in the record while that costs nothing; a larger one goes beside it, before
+   * the record says so.
+   */
   async #prepare({ ending, response, notStored }: Finish): Promise<PreparedEnding> {
     this.#checkOpen();
     const { clock, table } = this.#host;
@@ -311,7 +321,8 @@ export class LockWrites {
   }
 
   /**
-   * Whether a response can stand in the record without costing a write unit more, by the bytes that an item takes
+   * Whether a response can stand in the record without costing a write unit more, by the bytes that
+   * an item takes
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
    */
   #fits(json: string, { data = this.#options.data, failure, finalStatus }: Ending): boolean {
@@ -325,8 +336,8 @@ export class LockWrites {
   }
 
   /**
-   * By time, or with proof: the key that a write found in other hands. What is lost by time may still be finished, if
-   * nobody took the key meanwhile; what is proven lost may not.
+   * By time, or with proof: the key that a write found in other hands. What is lost by time may
+   * still be finished, if nobody took the key meanwhile; what is proven lost may not.
    */
   #lose(reason: LockLostReason, provenKey?: string): LockLostError {
     const error = new LockLostError(provenKey ?? this.#key, reason);

@@ -25,8 +25,8 @@ import {
 import { type Unawaited, UnderWay } from "./under-way.ts";
 
 /**
- * `held`: ours. `expired`: the lease is over, and nobody is known to have taken the key. `lost`: a write found another
- * token. `finished` and `released`: settled by this handle.
+ * `held`: ours. `expired`: the lease is over, and nobody is known to have taken the key. `lost`: a
+ * write found another token. `finished` and `released`: settled by this handle.
  */
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
@@ -55,18 +55,22 @@ export interface HandleHost extends Omit<LockHost, "settled"> {
 export class Lock implements AsyncDisposable {
   /** The keys with their namespace, as stored. */
   readonly keys: Keys;
-  /** Who took it, for people who read the table: in a Lambda the request id, unless the options say otherwise. Proves nothing. */
+  /**
+   * The name of the one who took it, for people who read the table: in a Lambda the request id,
+   * unless the options say otherwise. It proves nothing.
+   */
   readonly owner: string;
   /**
-   * Strictly increasing per key: hand it to resources outside DynamoDB and let them refuse smaller ones
-   * (https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html).
+   * Strictly increasing per key: hand it to resources outside DynamoDB and let them refuse smaller
+   * ones (https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html).
    */
   readonly fencingToken: number;
   /** Epoch ms. */
   readonly acquiredAt: number;
   /**
-   * The record that was taken over, if its owner never finished: look here whether its work was half done.
-   * Not known of several keys, nor if the reply to the acquisition was lost on the network. Its token can be read, but is not shown.
+   * The record that was taken over, if its owner never finished: look here whether its work was
+   * half done. Not known of several keys, nor if the reply to the acquisition was lost on the
+   * network. Its token can be read, but is not shown.
    */
   readonly previous: LockRecord | undefined;
   readonly #host: HandleHost;
@@ -118,8 +122,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Random id of this acquisition: the proof of ownership that every later write carries. It can be read, but is not shown where
-   * the lock is printed.
+   * Random id of this acquisition: the proof of ownership that every later write carries. It can be
+   * read, but is not shown where the lock is printed.
    */
   get token(): string {
     return this.#wanted.token;
@@ -130,7 +134,10 @@ export class Lock implements AsyncDisposable {
     return this.#writes.lease.expiresAt;
   }
 
-  /** Until the lease ends, in ms, never negative; by the wall or the monotonic clock, whichever is first: a freeze may stop either. */
+  /**
+   * Until the lease ends, in ms, never negative; by the wall or the monotonic clock, whichever is
+   * first: a freeze may stop either.
+   */
   get remainingMs(): number {
     return this.#writes.lease.remainingMs;
   }
@@ -150,7 +157,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Prolongs the lease to `ms` from now. Nothing shortens a lease: if more than `ms` are left, they stay.
+   * Prolongs the lease to `ms` from now. Nothing shortens a lease: if more than `ms` are left, they
+   * stay.
    *
    * @example
    * const lock = await locks.acquire("import", { leaseMs: 10_000, heartbeatMs: false });
@@ -170,8 +178,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Marks the key finished: repeats are refused, and get the stored response, until `rememberMs` have passed. Works
-   * after the lease is over too, as long as nobody has taken the key. A second call does nothing.
+   * Marks the key finished: repeats are refused, and get the stored response, until `rememberMs`
+   * have passed. Works after the lease is over too, as long as nobody has taken the key. A second
+   * call does nothing.
    *
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again.
@@ -185,8 +194,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * @internal Finishes with a response, and gives what a repeat gets; `undefined` if it can't be stored.
-   * Doesn't throw: the work succeeded, and the lock has reported what failed.
+   * @internal Finishes with a response, and gives what a repeat gets; `undefined` if it can't be
+   * stored. Doesn't throw: the work succeeded, and the lock has reported what failed.
    */
   async finishWith(result: unknown): Promise<StorableResult | undefined> {
     const finish = toFinish({ result }, this.#options.rememberMs);
@@ -197,13 +206,14 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Writes `items` and marks the key finished, in one transaction: all or nothing, and only if nobody has taken the key over,
-   * however late it comes. So the effect of a run happens exactly once. Of several keys all are finished. Conflicts with
-   * other transactions are waited for within the lease.
+   * Writes `items` and marks the key finished, in one transaction: all or nothing, and only if
+   * nobody has taken the key over, however late it comes. So the effect of a run happens exactly
+   * once. Of several keys all are finished. Conflicts with other transactions are waited for within
+   * the lease.
    *
-   * @param items Puts, updates, deletes and condition checks on tables of the same account and region, as
-   * `TransactWriteItems` takes them, with values in the form of `@aws-sdk/client-dynamodb`: at most 100 less the number of keys,
-   * at most 4 MB in all
+   * @param items Puts, updates, deletes and condition checks on tables of the same account and
+   * region, as `TransactWriteItems` takes them, with values in the form of
+   * `@aws-sdk/client-dynamodb`: at most 100 less the number of keys, at most 4 MB in all
    * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
    *
    * @example
@@ -212,13 +222,15 @@ export class Lock implements AsyncDisposable {
    * return response;
    *
    * @throws LockLostError if another run has taken the key over: nothing was written.
-   * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed: nothing was written, the
-   * lock is still held, and `CancellationReasons` are in the order of your items, with those of the lock after them.
-   * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: commit the same items again, or
-   * let it be: a release makes sure that it never will be. Other errors of DynamoDB come as they are, with the item that they are
-   * about added to their message where it is known; nothing was written.
-   * @throws LockOptionsError for what is no item, or would not be written as it stands there, for a semaphore, and in a durable
-   * execution: nothing was sent.
+   * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed:
+   * nothing was written, the lock is still held, and `CancellationReasons` are in the order of your
+   * items, with those of the lock after them.
+   * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: commit the
+   * same items again, or let it be: a release makes sure that it never will be. Other errors of
+   * DynamoDB come as they are, with the item that they are about added to their message where it is
+   * known; nothing was written.
+   * @throws LockOptionsError for what is no item, or would not be written as it stands there, for a
+   * semaphore, and in a durable execution: nothing was sent.
    */
   commit(items: readonly TransactWriteItem[], options: CommitOptions = {}): Promise<void> {
     return this.#call(async () => {
@@ -236,8 +248,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * That the lock is still held, as part of a `TransactWriteItems` of your own: if another run has taken the key over, the
-   * transaction is cancelled. The lock itself stays held. Of several keys, name one of `keys`, and check each.
+   * The condition that the lock is still held, for a `TransactWriteItems` of your own: if another
+   * run has taken the key over, the transaction is cancelled. The lock itself stays held. Of
+   * several keys, name one of `keys`, and check each.
    *
    * @example
    * await client.send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: lock.condition() }, ...items] }));
@@ -256,8 +269,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Frees the key, or gives back one of several holds (`reentrant`). Does nothing if the handle has finished or released
-   * it already.
+   * Frees the key, or gives back one of several holds (`reentrant`). Does nothing if the handle has
+   * finished or released it already.
    *
    * @throws LockLostError if another run has taken the key over: nothing was written.
    * @throws LockError if DynamoDB could not be reached: call it again, or let the lease end.
@@ -275,8 +288,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Releases what is still held. Problems are reported as events and not thrown, so that they can't hide an error of the block. It
-   * only throws the failure of a commit that nobody has awaited.
+   * Releases what is still held. Problems are reported as events and not thrown, so that they can't
+   * hide an error of the block. It only throws the failure of a commit that nobody has awaited.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const { failure } = await this.unawaited();
@@ -284,7 +297,10 @@ export class Lock implements AsyncDisposable {
     if (failure) throw failure.error;
   }
 
-  /** The form in which JSON and logs show the lock: without the token, which proves ownership, and without data. */
+  /**
+   * The form in which JSON and logs show the lock: without the token, which proves ownership, and
+   * without data.
+   */
   toJSON() {
     const { keys, owner, fencingToken, acquiredAt, expiresAt, status } = this;
     return { keys, owner, fencingToken, acquiredAt, expiresAt, status };
@@ -296,8 +312,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * @internal Waits, at most `ms`, for what was begun on the lock and not awaited. The failure of a commit is the work's, which goes
-   * on as if its effects had happened. What else fails has been reported.
+   * @internal Waits, at most `ms`, for what was begun on the lock and not awaited. The failure of a
+   * commit is the work's, which goes on as if its effects had happened. What else fails has been
+   * reported.
    */
   unawaited(ms = Number.POSITIVE_INFINITY): Promise<Unawaited> {
     return this.#underWay.settled(this.#host.clock, ms);
@@ -309,7 +326,10 @@ export class Lock implements AsyncDisposable {
     return this.release();
   }
 
-  /** @internal One more hold for the same owner; false if the lock is not held any more, or about to end. */
+  /**
+   * @internal One more hold for the same owner; false if the lock is not held any more, or about to
+   * end.
+   */
   reenter(): boolean {
     if (this.#writes.isSettling || this.#wanted.semaphore || this.status !== "held") return false;
     this.#holds++;
@@ -321,7 +341,10 @@ export class Lock implements AsyncDisposable {
     return this.#holds > 1;
   }
 
-  /** @internal Leaves the key to its lease, because its work may still be running: `reason` aborts the signal. */
+  /**
+   * @internal Leaves the key to its lease, because its work may still be running: `reason` aborts
+   * the signal.
+   */
   abandon(kept: KeptReason, reason?: Error): void {
     this.#writes.abandon(kept, reason);
   }

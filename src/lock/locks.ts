@@ -1,4 +1,4 @@
-/** What all doors stand on: takes locks on one table, and answers repeats from its records. */
+/** All doors stand on this: it takes locks on one table, and answers repeats from its records. */
 import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../common/clock.ts";
 import { LockTableError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "../common/errors.ts";
@@ -38,7 +38,7 @@ export interface LocksOptions extends TableOptions, LayoutOptions, ReportOptions
 /** Each may be left out, or `undefined`. */
 type Unset<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
 
-/** What a door asks for. Keys are as stored. */
+/** The request of a door. Its keys are as stored. */
 export interface AttemptOptions
   extends Unset<Omit<Wanted, "keys" | "keyList" | "token" | "leaseMs" | "data" | "waitMs" | "expiry">>,
     Omit<LeaseOptions, "leaseMs">,
@@ -56,7 +56,7 @@ export interface AttemptOptions
 export interface LocksParts {
   /** Wraps what may find the table missing. */
   readonly withTable?: (<T>(request: () => Promise<T>) => Promise<T>) | undefined;
-  /** What is sent beside what locks need. */
+  /** Commands that are sent beside those that locks need. */
   readonly commands?: Commands | undefined;
   /** In place of the table of the options. */
   readonly table?: Table | undefined;
@@ -79,7 +79,7 @@ export class Locks {
   readonly #watch: Watch;
   readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
-  /** Of options that have been checked. */
+  /** Takes options that a door has checked. */
   constructor(options: LocksOptions, { withTable = (request) => request(), commands, table }: LocksParts = {}) {
     const { clock = systemClock, random = Math.random, owner = randomUUID(), client, cacheSize } = options;
     this.options = options;
@@ -212,7 +212,8 @@ export class Locks {
   /**
    * The record to answer a repeat from, if one run has finished all the keys.
    *
-   * @throws PayloadMismatchError if that run had the keys in another order, or with other repeats: it did something else.
+   * @throws PayloadMismatchError if that run had the keys in another order, or with other repeats:
+   * it did something else.
    */
   finishedBy(refused: Refused): LockRecord | undefined {
     const { finished } = refused;
@@ -221,7 +222,9 @@ export class Locks {
     throw new PayloadMismatchError(finished, "in another order, or another number of times");
   }
 
-  /** The stored response of a finished record; throws `ReplayedError` if the run failed for good. */
+  /**
+   * The stored response of a finished record; throws `ReplayedError` if the run failed for good.
+   */
   async replay(finished: LockRecord, headers?: Record<string, string>): Promise<unknown> {
     const record = await this.withResult(finished);
     const isUnreadable = record.unreadable?.some((field) => field !== "data");
@@ -282,7 +285,10 @@ const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: Lock
   return before.status === "IN_PROGRESS" && !isAgain ? "taken-over" : "acquired";
 };
 
-/** By it, a `LockClient` is known, also one of another copy of this package. The number is that of what it gives. */
+/**
+ * By it, a `LockClient` is known, also one of another copy of this package. The number is that of
+ * what it gives.
+ */
 export const LOCKS: unique symbol = Symbol.for("middy-dynamo-lock.locks.1");
 
 /** A `LockClient`, of this copy of the package or of another. */
@@ -290,7 +296,10 @@ export interface LockClientLike {
   readonly [LOCKS]: object;
 }
 
-/** The locks of a `LockClient`, if it is one, and no imitation: a proxy around a client can't reach what is private to it. */
+/**
+ * The locks of a `LockClient`, if it is one, and no imitation: a proxy around a client can't reach
+ * what is private to it.
+ */
 export const locksIn = (client: unknown): Locks | undefined => {
   try {
     const locks = (Object(client) as { [LOCKS]?: Locks })[LOCKS];

@@ -1,4 +1,7 @@
-/** Options that several doors have: each is declared once, its type and text above, its rule and its default below. */
+/**
+ * Options that several doors have: each is declared once, its type and text above, its rule and its
+ * default below.
+ */
 import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import type { LockEventListener, LockLogger, LockMetrics } from "../common/events.ts";
 import { type Contradictions, FUNCTION, fits, MS, type Rule, type Rules, TEXT } from "../common/rules.ts";
@@ -16,8 +19,8 @@ export interface TableOptions {
    */
   readonly client?: DynamoDBClientLike | undefined;
   /**
-   * Configuration of the client that is made: region, endpoint, credentials. Its defaults keep a hung
-   * connection from eating the invocation.
+   * Configuration of the client that is made: region, endpoint, credentials. Its defaults keep a
+   * hung connection from eating the invocation.
    * @default 500 ms to connect, 1,000 ms for a reply, 3 attempts
    */
   readonly clientConfig?: DynamoDBClientConfigLike | undefined;
@@ -29,21 +32,22 @@ export interface TableOptions {
    */
   readonly clockSkewMs?: number | undefined;
   /**
-   * How many finished records are kept in memory at least: a repeat in the same process then costs no
-   * request until the record's window ends. The least recently used go first, when there are twice as
-   * many. An operator elsewhere who breaks or purges a finished lock is not noticed until then.
+   * How many finished records are kept in memory at least: a repeat in the same process then costs
+   * no request until the record's window ends. The least recently used go first, when there are
+   * twice as many. An operator elsewhere who breaks or purges a finished lock is not noticed until
+   * then.
    * @default 0
    */
   readonly cacheSize?: number | undefined;
 }
 
-/** Who is told of what becomes of keys. */
+/** The listeners that are told what becomes of keys. */
 export interface ReportOptions {
   /** Powertools' Logger, `console`, or anything with `debug`, `warn` and `error`. */
   readonly logger?: LockLogger | undefined;
   /**
-   * Powertools' Metrics, or anything with `addMetric`: counts of what becomes of keys, wait and hold
-   * times, without dimensions of their own. They are printed with yours, by `logMetrics` or
+   * Powertools' Metrics, or anything with `addMetric`: counts of what becomes of keys, wait and
+   * hold times, without dimensions of their own. They are printed with yours, by `logMetrics` or
    * `publishStoredMetrics`.
    */
   readonly metrics?: LockMetrics | undefined;
@@ -60,14 +64,14 @@ export interface ReportOptions {
 
 export interface RememberOptions {
   /**
-   * How long a finished key blocks repeats, in ms: longer than the event's source, and its dead-letter
-   * queue, can deliver it again.
+   * How long a finished key blocks repeats, in ms: longer than the event's source, and its
+   * dead-letter queue, can deliver it again.
    * @default 3_600_000
    */
   readonly rememberMs?: number | undefined;
 }
 
-/** What holds where nothing is set. */
+/** The values that hold where nothing is set. */
 export const DEFAULTS = {
   tableName: "dynamo-locks",
   keyAttribute: "lock_id",
@@ -79,7 +83,10 @@ export const DEFAULTS = {
   retentionMs: 172_800_000,
 } as const;
 
-/** Not by its class: there may be several copies of the AWS SDK, and a client for documents will do as well. */
+/**
+ * Not by its class: there may be several copies of the AWS SDK, and a client for documents will do
+ * as well.
+ */
 export const CLIENT: Rule = [
   "a DynamoDBClient with the method send",
   (value) => {

@@ -3,7 +3,7 @@ import type { LockRecord } from "../common/record.ts";
 import type { Wanted } from "./acquire.ts";
 import { holderOf, isAround } from "./held-here.ts";
 
-/** What stands in the way of an acquisition. */
+/** A refused acquisition, with the records that stand in its way. */
 export class Refused {
   readonly records: readonly LockRecord[];
   readonly #wanted: Pick<Wanted, "keys" | "keyList" | "around">;
@@ -17,7 +17,10 @@ export class Refused {
     return this.#wanted.around ?? [];
   }
 
-  /** The record that says most: of a run around this one, of another that is at it, or else of one that has finished. */
+  /**
+   * The record that says most: of a run around this one, of another that is at it, or else of one
+   * that has finished.
+   */
   get record(): LockRecord {
     const held = this.records.filter(({ status }) => status !== "FINISHED");
     return (held.find((record) => isAround(record, this.#around)) ?? held[0] ?? this.records[0]) as LockRecord;
@@ -32,7 +35,10 @@ export class Refused {
     return new LockHeldError(this.record, holderOf(this.record, this.#around));
   }
 
-  /** Whether the run that has finished all the keys had them in another order, or with other repeats. */
+  /**
+   * Whether the run that has finished all the keys had them in another order, or with other
+   * repeats.
+   */
   get isOfAnotherList(): boolean {
     const { finished } = this;
     const { keys, keyList } = this.#wanted;
@@ -41,7 +47,10 @@ export class Refused {
     return finished.keyList !== keyList;
   }
 
-  /** The record of the run that has finished all the keys, if it was one: only that run did what this one would do. */
+  /**
+   * The record of the run that has finished all the keys, if it was one: only that run did what
+   * this one would do.
+   */
   get finished(): LockRecord | undefined {
     const [first] = this.records;
     const { length } = this.#wanted.keys;

@@ -4,7 +4,10 @@ import { REMEMBER_RULES, type RememberOptions } from "./options.ts";
 
 /** Options of `lock.release`. */
 export interface ReleaseOptions {
-  /** Replaces the data stored with the lock: any JSON value. Left out: it stays, for the next holder. */
+  /**
+   * Replaces the data stored with the lock: any JSON value. Left out: it stays, for the next
+   * holder.
+   */
   readonly data?: unknown;
 }
 
@@ -15,7 +18,10 @@ export interface CommitOptions extends ReleaseOptions {
    * returns. `undefined` is stored as such.
    */
   readonly result?: unknown;
-  /** A status of the application's own, such as `"shipped"`, for who reads the record. At most 100 characters. */
+  /**
+   * A status of the application's own, such as `"shipped"`, for who reads the record. At most 100
+   * characters.
+   */
   readonly status?: string | undefined;
   /**
    * How long repeats are blocked, in ms.
@@ -26,7 +32,10 @@ export interface CommitOptions extends ReleaseOptions {
 
 /** Options of `lock.finish`. */
 export interface FinishOptions extends CommitOptions {
-  /** Remember a final failure instead: repeats throw a `ReplayedError` with its name, message and status code. */
+  /**
+   * Remember a final failure instead: repeats throw a `ReplayedError` with its name, message and
+   * status code.
+   */
   readonly error?: unknown;
 }
 

@@ -14,10 +14,11 @@ interface Sighting extends Pick<LockRecord, "token" | "expiresAt" | "leaseMs"> {
 const MAX_SIGHTINGS = 10_000;
 
 /**
- * Watches holders without trusting wall clocks: a lease is over when it was seen unchanged for its length, by our
- * monotonic clock alone. Every renewal changes `expires_at`. The holder counts its lease from before the write that
- * we saw, so ours ends later; and later still if our clock stands still while the process is frozen. What was seen
- * may be old by the time that it counts: the write that relies on it requires that nothing has changed.
+ * Watches holders without trusting wall clocks: a lease is over when it was seen unchanged for its
+ * length, by our monotonic clock alone. Every renewal changes `expires_at`. The holder counts its
+ * lease from before the write that we saw, so ours ends later; and later still if our clock stands
+ * still while the process is frozen. What was seen may be old by the time that it counts: the write
+ * that relies on it requires that nothing has changed.
  */
 export class Watch {
   readonly #clock: Clock;
@@ -28,7 +29,10 @@ export class Watch {
     this.#clock = clock;
   }
 
-  /** Notes a record. Gives the time until its lease is over by watching, in ms; `Infinity` when there is none to watch. */
+  /**
+   * Notes a record. Gives the time until its lease is over by watching, in ms; `Infinity` when
+   * there is none to watch.
+   */
   see({ key, status, token, expiresAt, leaseMs }: LockRecord): number {
     const before = this.#sightings.get(key);
     this.#sightings.delete(key);

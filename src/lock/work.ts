@@ -2,7 +2,10 @@ import type { Clock } from "../common/clock.ts";
 import { LockTimeoutError } from "../common/errors.ts";
 import type { Lock } from "./lock.ts";
 
-/** Runs the work, and waits for what it began on the lock and didn't await: a commit that fails is a failure of the work. */
+/**
+ * Runs the work, and waits for what it began on the lock and didn't await: a commit that fails is a
+ * failure of the work.
+ */
 export const workUnder = async <T>(lock: Lock, work: (lock: Lock) => Promise<T> | T): Promise<T> => {
   let result: T;
   try {
@@ -17,7 +20,8 @@ export const workUnder = async <T>(lock: Lock, work: (lock: Lock) => Promise<T> 
 };
 
 /**
- * Runs the work and releases the lock after it. After `timeoutMs` it leaves a work that goes on to its lease.
+ * Runs the work and releases the lock after it. After `timeoutMs` it leaves a work that goes on to
+ * its lease.
  *
  * @throws LockTimeoutError then, and what the work throws.
  */

@@ -1,13 +1,14 @@
 interface Turn {
   readonly settled: Promise<void>;
   readonly isRenewal: boolean;
-  /** What a renewal waits for. */
+  /** The turn that a renewal waits for. */
   readonly before: Turn | undefined;
 }
 
 /**
- * The writes of one lock, one at a time: a release that follows a renewal or a finish in flight sees how that one ended. Once the
- * lease is over (`signal`), nothing waits any more for a renewal that may hang.
+ * The writes of one lock, one at a time: a release that follows a renewal or a finish in flight
+ * sees how that one ended. Once the lease is over (`signal`), nothing waits any more for a renewal
+ * that may hang.
  */
 export class WriteQueue {
   readonly #signal: AbortSignal;
@@ -30,7 +31,7 @@ export class WriteQueue {
     return next;
   }
 
-  /** Who passes a renewal still waits for what that was waiting for. */
+  /** A turn that passes a renewal still waits for what the renewal was waiting for. */
   async #after({ settled, isRenewal, before }: Turn): Promise<void> {
     if (!isRenewal) return settled;
     await settledOrAborted(settled, this.#signal);

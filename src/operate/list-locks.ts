@@ -5,9 +5,11 @@ import { LIST_LOCKS_RULES, type ListLocksFilter } from "./options.ts";
 import { locksToOperate, scan } from "./scan.ts";
 
 /**
- * The records of the client's namespace (of the whole table if it has none), in no order, read page by page: leaving the loop
- * ends the scan. (`dynamoLock` has the function's name as namespace.) Items that something else wrote are passed over. A scan reads the whole table and costs accordingly, whatever
- * the filter (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.FilterExpression).
+ * The records of the client's namespace (of the whole table if it has none), in no order, read page
+ * by page: leaving the loop ends the scan. (`dynamoLock` has the function's name as namespace.)
+ * Items that something else wrote are passed over. A scan reads the whole table and costs
+ * accordingly, whatever the filter
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.FilterExpression).
  *
  * Needs `dynamodb:Scan`.
  *

@@ -5,11 +5,14 @@ import { BOOLEAN, KEYS, MS_OR_ZERO, type Rules, TEXT } from "../common/rules.ts"
 export interface ListLocksFilter {
   /** Only records of this status. */
   readonly status?: LockStatus | undefined;
-  /** Who holds it, or was the last to. */
+  /** The owner that holds it, or was the last to. */
   readonly owner?: string | undefined;
   /** How the key begins, without the client's namespace. */
   readonly keyPrefix?: string | undefined;
-  /** `true`: records that are over (released, lease or window ended), so that an acquisition would succeed. `false`: the others. */
+  /**
+   * `true`: records that are over (released, lease or window ended), so that an acquisition would
+   * succeed. `false`: the others.
+   */
   readonly expired?: boolean | undefined;
   /**
    * Most items that one request looks at. Without it 1 MB of them.
@@ -30,13 +33,14 @@ export interface PurgeLocksOptions {
    */
   readonly keys?: readonly LockKey[] | undefined;
   /**
-   * Delete whatever has not been written for this long, in ms: also a lock that is held, and what is still remembered. A
-   * renewal is a write.
+   * Delete whatever has not been written for this long, in ms: also a lock that is held, and what
+   * is still remembered. A renewal is a write.
    * @default none
    */
   readonly olderThanMs?: number | undefined;
   /**
-   * Delete finished records before the time they are remembered has ended: their keys can run again.
+   * Delete finished records before the time they are remembered has ended: their keys can run
+   * again.
    * @default `false`
    */
   readonly finished?: boolean | undefined;

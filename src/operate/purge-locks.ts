@@ -8,16 +8,19 @@ import { PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
 import { forEachRecord, locksToOperate, scan } from "./scan.ts";
 
 /**
- * Deletes records that nobody needs any more, and says which: the keys as stored. Without options these are the released and
- * those whose time to be remembered has ended; TTL would delete them too, days later. `finished` and `olderThanMs` take away
- * more, on your responsibility. A lease that ended without a finish stays until it is `olderThanMs`: whoever takes the key over
- * is told of it, and its holder may still finish.
+ * Deletes records that nobody needs any more, and says which: the keys as stored. Without options
+ * these are the released and those whose time to be remembered has ended; TTL would delete them
+ * too, days later. `finished` and `olderThanMs` take away more, on your responsibility. A lease
+ * that ended without a finish stays until it is `olderThanMs`: whoever takes the key over is told
+ * of it, and its holder may still finish.
  *
- * A record is deleted only as it was seen: a lock taken or renewed meanwhile survives. So does one that was taken within
- * `clockSkewMs`, because fencing tokens begin at the clock, and the next must be greater. One failure doesn't stop the rest.
+ * A record is deleted only as it was seen: a lock taken or renewed meanwhile survives. So does one
+ * that was taken within `clockSkewMs`, because fencing tokens begin at the clock, and the next must
+ * be greater. One failure doesn't stop the rest.
  *
- * The wall clock of the caller decides, with `expiry: 'observed'` too. If it is ahead of others by more than `clockSkewMs`,
- * finished keys are forgotten so much too early, and the next fencing token of a deleted key may be lower than its last.
+ * The wall clock of the caller decides, with `expiry: 'observed'` too. If it is ahead of others by
+ * more than `clockSkewMs`, finished keys are forgotten so much too early, and the next fencing
+ * token of a deleted key may be lower than its last.
  *
  * Needs `dynamodb:DeleteItem`, and `Scan`, or with `keys` `BatchGetItem`.
  *
@@ -25,7 +28,8 @@ import { forEachRecord, locksToOperate, scan } from "./scan.ts";
  * // At the start of a nightly run: forget last night's, and whatever has shown no sign of life for 20 minutes.
  * await purgeLocks(locks, { keys: ["report"], finished: true, olderThanMs: 20 * 60_000 });
  *
- * @throws LockOptionsError, LockKeyError, LockTableError, LockError, or AggregateError of the deletions that failed
+ * @throws LockOptionsError, LockKeyError, LockTableError, LockError, or AggregateError of the
+ * deletions that failed
  */
 export const purgeLocks = async (locks: LockClientLike, options: PurgeLocksOptions = {}): Promise<string[]> => {
   const internals = locksToOperate("purgeLocks", locks);

@@ -7,9 +7,10 @@ import { forceRelease as forceReleaseWrite } from "../protocol/operate.ts";
 import { forEachRecord, locksToOperate, scan } from "./scan.ts";
 
 /**
- * Breaks whatever lock is on the key, held or finished, and gives the record that was broken, or `undefined` if the key was free
- * already. The key can be taken at once; its fencing token goes on from where it was. The holder is not stopped: its next
- * write finds the lock `stolen`, and changes nothing. Reported as `force-released`.
+ * Breaks whatever lock is on the key, held or finished, and gives the record that was broken, or
+ * `undefined` if the key was free already. The key can be taken at once; its fencing token goes on
+ * from where it was. The holder is not stopped: its next write finds the lock `stolen`, and changes
+ * nothing. Reported as `force-released`.
  *
  * Needs `dynamodb:GetItem` and `UpdateItem`.
  *
@@ -30,8 +31,9 @@ export const forceRelease = async (
 };
 
 /**
- * Breaks every lock of the client's namespace that is held now, its lease over or not, and gives their records as they were.
- * What is finished stays, and so does a lock taken after the scan has passed it. One failure doesn't stop the rest.
+ * Breaks every lock of the client's namespace that is held now, its lease over or not, and gives
+ * their records as they were. A finished key stays, and so does a lock taken after the scan has
+ * passed it. One failure doesn't stop the rest.
  *
  * Needs `dynamodb:Scan` and `UpdateItem`.
  *

@@ -1,4 +1,7 @@
-/** What operators' functions have in common: whose locks they are about, and the records that they work on. */
+/**
+ * The parts that operators' functions have in common: whose locks they are about, and the records
+ * they work on.
+ */
 import { LockOptionsError } from "../common/errors.ts";
 import { NAMESPACE_SEPARATOR } from "../common/key.ts";
 import { holdersOf, type LockRecord, withoutTokens } from "../common/record.ts";
@@ -10,7 +13,9 @@ import type { Item } from "../protocol/item.ts";
 import { type ScanFilter, toFilter } from "../protocol/operate.ts";
 import type { ListLocksFilter } from "./options.ts";
 
-/** Checks the arguments. A function without options refuses some that were meant to limit its work. */
+/**
+ * Checks the arguments. A function without options refuses some that were meant to limit its work.
+ */
 export const locksToOperate = (caller: string, locks: LockClientLike, others: readonly unknown[] = []): Locks => {
   checkArgument(caller, "locks, the first argument,", locks, LOCK_CLIENT);
   if (others.length > 0) throw new LockOptionsError(`${caller}: takes no options, got ${show(others[0])}`);
@@ -55,7 +60,10 @@ export async function* scan(
 /** How many requests are in flight at once. */
 const CONCURRENCY = 20;
 
-/** Does the work on all records, and gives what it gave. Failures are collected and thrown at the end. */
+/**
+ * Does the work on all records, and gives what it gave. Failures are collected and thrown at the
+ * end.
+ */
 export const forEachRecord = async <T>(
   records: Iterable<LockRecord> | AsyncIterable<LockRecord>,
   done: string,

@@ -3,7 +3,9 @@ import { BOOLEAN, fits, MS_OR_ZERO, type Rule, TEXT } from "../common/rules.ts";
 import { ATTRIBUTE_RULES, type AttributeOptions, sortKeyRule } from "../lock/layout.ts";
 import { CLOCK, type TableOptions } from "../lock/options.ts";
 
-/** Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise. */
+/**
+ * Options of `createLockTable`. What is left out is DynamoDB's default, unless it says otherwise.
+ */
 export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOptions, "tableName"> {
   /** Keys are stored as strings, so that 42 and "42" are one key. */
   readonly keyType?: "S" | undefined;
@@ -27,10 +29,13 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput.html).
    */
   readonly warmReadUnitsPerSecond?: number | undefined;
-  /** Write units per second that the table can serve at once, beyond 4,000 of a new on-demand table. */
+  /**
+   * Write units per second that the table can serve at once, beyond 4,000 of a new on-demand table.
+   */
   readonly warmWriteUnitsPerSecond?: number | undefined;
   /**
-   * What storage and requests cost. The second is for tables that are large and rarely used.
+   * The price class of storage and requests. The second is for tables that are large and rarely
+   * used.
    * @default `'STANDARD'`
    */
   readonly tableClass?: "STANDARD" | "STANDARD_INFREQUENT_ACCESS" | undefined;
@@ -45,7 +50,7 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
    */
   readonly stream?: boolean | undefined;
   /**
-   * What the stream shows of a changed record.
+   * The part of a changed record that the stream shows.
    * @default `'NEW_AND_OLD_IMAGES'`, with `stream`
    */
   readonly streamViewType?: "KEYS_ONLY" | "NEW_IMAGE" | "OLD_IMAGE" | "NEW_AND_OLD_IMAGES" | undefined;
@@ -71,8 +76,8 @@ export interface CreateLockTableOptions extends AttributeOptions, Pick<TableOpti
   readonly waitMs?: number | undefined;
   /**
    * Wait until TTL is on, which takes DynamoDB up to an hour
-   * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTimeToLive.html). `false`: until it has been
-   * asked for. No lock depends on it.
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTimeToLive.html).
+   * `false`: until it has been asked for. No lock depends on it.
    * @default `true`
    */
   readonly waitForTtl?: boolean | undefined;

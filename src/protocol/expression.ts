@@ -1,4 +1,7 @@
-/** Makes the request of a write, in the short form: an alias for reserved words alone, and values numbered. */
+/**
+ * Makes the request of a write, in the short form: an alias for reserved words alone, and values
+ * numbered.
+ */
 import { attributeOf, FIELDS, toAttribute } from "./fields.ts";
 import type { Item } from "./item.ts";
 import type { Write } from "./writes.ts";
@@ -10,11 +13,16 @@ export interface TableLayout {
   readonly ttlAttribute: string;
   /** For tables that have a sort key: the one value under which all records stand. */
   readonly sortKey?: { readonly attribute: string; readonly value: string | number } | undefined;
-  /** How long a record stays in the table after it is over, before DynamoDB's TTL deletes it, in ms. */
+  /**
+   * How long a record stays in the table after it is over, before DynamoDB's TTL deletes it, in ms.
+   */
   readonly retentionMs: number;
 }
 
-/** The input of an UpdateItem, and of an `Update` in a transaction. Without `set` and `remove`: of a `ConditionCheck`. */
+/**
+ * The input of an UpdateItem, and of an `Update` in a transaction. Without `set` and `remove`: of a
+ * `ConditionCheck`.
+ */
 export interface WriteRequest {
   readonly TableName: string;
   readonly Key: Item;
@@ -94,7 +102,9 @@ export const createRequests = (layout: TableLayout): ((write: Write) => WriteReq
       set[field] = write.set[field];
       shape += ` ${field}`;
     }
-    // TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): ms would never expire.
+    // TTL is in seconds
+    // (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): ms would never
+    // expire.
     if (neededUntil !== undefined) {
       set.ttl = Math.ceil((neededUntil + layout.retentionMs) / 1000);
       shape += " ttl";

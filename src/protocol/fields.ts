@@ -2,7 +2,10 @@
 import type { LockRecord, LockStatus, SemaphoreHolder } from "../common/record.ts";
 import type { AttributeValue, Item } from "./item.ts";
 
-/** `json` and `response`: JSON text, read as its value. `response` may be a number, too: which companion has it. */
+/**
+ * `json` and `response`: JSON text, read as its value. `response` may be a number, too: which
+ * companion has it.
+ */
 type FieldKind = "text" | "number" | "json" | "response";
 type Field = readonly [
   attribute: string,
@@ -14,12 +17,13 @@ type Field = readonly [
 ];
 
 /**
- * Field of a record -> its attribute, and so on. Names that are reserved words, or might become some, need an alias
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html). The key and `ttl` are not
- * here, because a table may name them otherwise.
+ * Field of a record -> its attribute, and so on. Names that are reserved words, or might become
+ * some, need an alias
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html). The key
+ * and `ttl` are not here, because a table may name them otherwise.
  *
- * A fingerprint or a list of keys that can't be read is read as one that equals no other: neither another
- * payload nor another list of keys gets the response.
+ * A fingerprint or a list of keys that can't be read is read as one that equals no other: neither
+ * another payload nor another list of keys gets the response.
  */
 export const FIELDS: Readonly<Record<string, Field>> = {
   status: ["status", "text", "#s"],
@@ -51,7 +55,10 @@ export const slotAttribute = (slot: number): string => `slot_${slot}`;
 /** Attribute of that holder's fencing token, which only a top-level attribute can be given. */
 export const slotFenceAttribute = (slot: number): string => `${slotAttribute(slot)}_fence`;
 
-/** A value as DynamoDB takes it: text, a number, bytes, a map of fields, or `null` for the response `undefined`. */
+/**
+ * A value as DynamoDB takes it: text, a number, bytes, a map of fields, or `null` for the response
+ * `undefined`.
+ */
 export const toAttribute = (value: unknown): AttributeValue => {
   if (typeof value === "string") return { S: value };
   if (typeof value === "number") return { N: String(value) };
@@ -62,9 +69,10 @@ export const toAttribute = (value: unknown): AttributeValue => {
 };
 
 /**
- * The record in an item, or `undefined` when the item is not one of ours. To be ours it must have what the condition
- * of an acquisition demands, and no more: whatever an acquisition may overwrite can be read, and the other way
- * round. So whatever else is missing, or of a kind that only a newer version knows, is left out.
+ * The record in an item, or `undefined` when the item is not one of ours. To be ours it must have
+ * what the condition of an acquisition demands, and no more: whatever an acquisition may overwrite
+ * can be read, and the other way round. So whatever else is missing, or of a kind that only a newer
+ * version knows, is left out.
  */
 export const toRecord = (item: Item, keyAttribute: string): LockRecord | undefined => {
   const { record, unreadable } = readFields(item);

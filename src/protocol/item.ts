@@ -1,6 +1,6 @@
 /**
- * Items and the parts of a transaction in the form of `@aws-sdk/client-dynamodb`. Its own types can be assigned to these, and
- * these to its own, so that no declaration of ours needs the SDK.
+ * Items and the parts of a transaction in the form of `@aws-sdk/client-dynamodb`. Its own types can
+ * be assigned to these, and these to its own, so that no declaration of ours needs the SDK.
  */
 
 interface ValueByType {
@@ -34,7 +34,10 @@ interface Conditional {
   ReturnValuesOnConditionCheckFailure?: "ALL_OLD" | "NONE" | undefined;
 }
 
-/** A part of a transaction that writes nothing: unless its condition holds, nothing else is written either. */
+/**
+ * A part of a transaction that writes nothing: unless its condition holds, nothing else is written
+ * either.
+ */
 export interface ConditionCheck extends Conditional {
   Key: Item | undefined;
   ConditionExpression: string | undefined;

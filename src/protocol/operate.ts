@@ -1,11 +1,12 @@
-/** What an operator writes, as pure functions of what was seen. */
+/** The writes of an operator, as pure functions of what was seen. */
 import type { LockRecord, LockStatus } from "../common/record.ts";
 import type { TableLayout } from "./expression.ts";
 import { STATES, slotsOf, type Write } from "./writes.ts";
 
 /**
- * The condition that a record is still as it was seen, to delete it. The next acquisition of the key takes its fencing
- * token from the clock, so the deleted one has to be behind the clock by then.
+ * The condition that a record is still as it was seen, to delete it. The next acquisition of the
+ * key takes its fencing token from the clock, so the deleted one has to be behind the clock by
+ * then.
  */
 export const asSeen = ({ key, token, status, expiresAt, updatedAt, fencingToken }: LockRecord): Write => ({
   key,
@@ -15,8 +16,9 @@ export const asSeen = ({ key, token, status, expiresAt, updatedAt, fencingToken 
 });
 
 /**
- * Frees a key whoever holds it, if it is the acquisition that was seen; renewed since or not. The token is a new one: a
- * late write of the holder must not take the record for one that it settled itself. A semaphore loses all its holders.
+ * Frees a key whoever holds it, if it is the acquisition that was seen; renewed since or not. The
+ * token is a new one: a late write of the holder must not take the record for one that it settled
+ * itself. A semaphore loses all its holders.
  */
 export const forceRelease = (seen: LockRecord, token: string, now: number): Write => ({
   key: seen.key,
@@ -39,8 +41,9 @@ export interface ScanFilter {
 
 /**
  * The filter of a scan. It saves the transfer of items, not their read units
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.FilterExpression). A semaphore's owners
- * and ends are those of its holders, which an expression can't reach: the reader of the page filters them.
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.FilterExpression).
+ * A semaphore's owners and ends are those of its holders, which an expression can't reach: the
+ * reader of the page filters them.
  */
 export const toFilter = ({ keyPrefix, status, owner, ended }: ScanFilter, sortKey: TableLayout["sortKey"]): Write => ({
   key: "",

@@ -1,4 +1,7 @@
-/** The protocol of a semaphore: one item with status SEMAPHORE, in which each holder has a map `slot_<n>` of its own. */
+/**
+ * The protocol of a semaphore: one item with status SEMAPHORE, in which each holder has a map
+ * `slot_<n>` of its own.
+ */
 import { slotAttribute, slotFenceAttribute } from "./fields.ts";
 import { type Claim, MAX_SEMAPHORE_LEASE_MS, NEXT_FENCE, OURS, STATES, type Write } from "./writes.ts";
 
@@ -7,8 +10,9 @@ export interface SlotClaim {
   readonly slot: number;
   readonly permits: number;
   /**
-   * Without it: the record has this number of permits. With it: nobody has acquired since the record was seen at this
-   * fencing token with room left. `permits` is then written only when no holder is left above it.
+   * Without it: the record has this number of permits. With it: nobody has acquired since the
+   * record was seen at this fencing token with room left. `permits` is then written only when no
+   * holder is left above it.
    */
   readonly seen?: { readonly fencingToken: number; readonly setPermits: boolean } | undefined;
 }

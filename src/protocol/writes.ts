@@ -5,12 +5,12 @@
  *                                          │  ▲   └──release──▶ RELEASED
  *                                          └renew
  *
- * Acquire needs the key to be free. Everything later needs the token of this acquisition AND IN_PROGRESS, never the
- * owner alone: a settled record keeps its token, so a late write can't revive it, and a write whose reply was lost
- * is recognised by the token it left behind.
+ * Acquire needs the key to be free. Everything later needs the token of this acquisition AND
+ * IN_PROGRESS, never the owner alone: a settled record keeps its token, so a late write can't
+ * revive it, and a write whose reply was lost is recognised by the token it left behind.
  *
- * A semaphore is the same item with status SEMAPHORE, in which each holder has a map `slot_<n>` of its own
- * (semaphore.ts).
+ * A semaphore is the same item with status SEMAPHORE, in which each holder has a map `slot_<n>` of
+ * its own (semaphore.ts).
  */
 import type { LockRecord } from "../common/record.ts";
 import { FIELDS, slotAttribute, slotFenceAttribute } from "./fields.ts";
@@ -19,12 +19,15 @@ import { FIELDS, slotAttribute, slotFenceAttribute } from "./fields.ts";
 export interface Write {
   /** As stored. */
   readonly key: string;
-  /** In it, `#field` is the attribute of a field, and `:name` one of `values`, or the value that is set to a field. */
+  /**
+   * In it, `#field` is the attribute of a field, and `:name` one of `values`, or the value that is
+   * set to a field.
+   */
   readonly condition?: string;
   readonly values?: Readonly<Record<string, unknown>>;
   /**
-   * What to set, by field, or by path, such as `slot_3.status`. Fields with `undefined` are left out, and a symbol stands
-   * for the expression that it describes.
+   * The values to set, by field, or by path, such as `slot_3.status`. Fields with `undefined` are
+   * left out, and a symbol stands for the expression that it describes.
    */
   readonly set?: Readonly<Record<string, unknown>>;
   readonly remove?: readonly string[];
@@ -55,21 +58,26 @@ export interface Claim extends Asked {
   readonly leaseMs: number;
   /** How many keys are taken together, if more than one. */
   readonly keyCount?: number | undefined;
-  /** A lease that the claimant has watched unchanged for its length: it is over, if it is still the same. */
+  /**
+   * A lease that the claimant has watched unchanged for its length: it is over, if it is still the
+   * same.
+   */
   readonly watched?: Pick<LockRecord, "token" | "expiresAt" | "leaseMs"> | undefined;
-  /** Set the fencing token to this, which the record's must be below: one token for several keys. */
+  /**
+   * Set the fencing token to this, which the record's must be below: one token for several keys.
+   */
   readonly fence?: number | undefined;
   /**
-   * Take the key from this acquisition, if it is still the latest and in this state. So a request that comes late
-   * can't take the key from a later one.
+   * Take the key from this acquisition, if it is still the latest and in this state. So a request
+   * that comes late can't take the key from a later one.
    */
   readonly seen?: Pick<LockRecord, "token" | "status" | "holders"> | undefined;
 }
 
-/** What a holder proves its later writes with. */
+/** The proof of ownership that a holder's later writes carry. */
 export interface Proof {
   readonly token: string;
-  /** Of a semaphore. */
+  /** The slot that a holder of a semaphore has. */
   readonly slot?: number | undefined;
 }
 
@@ -93,9 +101,10 @@ export const MAX_SEMAPHORE_LEASE_MS = 30 * 24 * 3_600_000;
 export const STATES = { held: "IN_PROGRESS", finished: "FINISHED", released: "RELEASED" } as const;
 
 /**
- * An item that we wrote: what something else wrote must not be overwritten. Reading demands the same, in `toRecord`. (A
- * comparison is false where the kinds differ, so that these demand text and a number.) A request that comes late must
- * not take the key for an acquisition that has ended: its token is there already.
+ * An item that we wrote: what something else wrote must not be overwritten. Reading demands the
+ * same, in `toRecord`. (A comparison is false where the kinds differ, so that these demand text and
+ * a number.) A request that comes late must not take the key for an acquisition that has ended: its
+ * token is there already.
  */
 export const OURS = "(#token < :token OR #token > :token) AND #fencingToken >= :one";
 
@@ -105,10 +114,11 @@ const HELD = sameAs("held");
 const ACQUIRED_AT = sameAs("acquiredAt");
 
 /**
- * Stands for the fencing token before plus one, which starts at the clock: DynamoDB takes at most 1,000 writes per
- * second on one key
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html), so a counter that
- * adds one per acquisition can't outrun the milliseconds, and a record that TTL deleted comes back with a higher one.
+ * Stands for the fencing token before plus one, which starts at the clock: DynamoDB takes at most
+ * 1,000 writes per second on one key
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html),
+ * so a counter that adds one per acquisition can't outrun the milliseconds, and a record that TTL
+ * deleted comes back with a higher one.
  */
 export const NEXT_FENCE = Symbol("if_not_exists(#fencingToken, :acquiredAt) + :one");
 
@@ -184,8 +194,8 @@ const change = (key: string, proof: Proof, now: number, own: object, neededUntil
 };
 
 /**
- * Prolongs the lease: only for the token that holds the key, and only to a later end, so that an older renewal that
- * arrives late can't undo a newer one.
+ * Prolongs the lease: only for the token that holds the key, and only to a later end, so that an
+ * older renewal that arrives late can't undo a newer one.
  */
 export const renew = (
   key: string,
@@ -198,8 +208,8 @@ export const renew = (
 };
 
 /**
- * Finishes or releases: only for the token that holds the key, and only once. A release keeps the item, for its
- * fencing token.
+ * Finishes or releases: only for the token that holds the key, and only once. A release keeps the
+ * item, for its fencing token.
  */
 export const settle = (key: string, proof: Proof, ending: Ending, now: number): Write => {
   const { status, rememberMs = 0, ...rest } = ending;
@@ -208,13 +218,15 @@ export const settle = (key: string, proof: Proof, ending: Ending, now: number): 
 };
 
 /**
- * Finishes or releases every key that was taken together. One copy of the response is enough for a repeat, which
- * reads all keys.
+ * Finishes or releases every key that was taken together. One copy of the response is enough for a
+ * repeat, which reads all keys.
  */
 export const settleAll = (keys: readonly string[], proof: Proof, ending: Ending, now: number): Write[] =>
   keys.map((key, index) => settle(key, proof, index === 0 ? ending : { ...ending, result: undefined }, now));
 
-/** A response too large for the record, compressed, in an item of its own that only a replay reads. */
+/**
+ * A response too large for the record, compressed, in an item of its own that only a replay reads.
+ */
 export const storeResponse = (companion: string, result: Uint8Array, rememberMs: number, now: number): Write => ({
   key: companion,
   set: { result },

@@ -17,16 +17,17 @@ const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>
 };
 
 /**
- * Middy middleware: lets at most `permits` invocations run at once per key, and gives the permit back after the handler. A
- * refused one throws `LockHeldError`, or gets the `duplicateResponse`. Register it last, as `dynamoLock`.
+ * Middy middleware: lets at most `permits` invocations run at once per key, and gives the permit
+ * back after the handler. A refused one throws `LockHeldError`, or gets the `duplicateResponse`.
+ * Register it last, as `dynamoLock`.
  *
  * @example
  * export const handler = middy<ScheduledEvent>()
  *   .use(dynamoSemaphore<ScheduledEvent>({ key: () => "legacy-api", permits: 5, waitMs: 10_000 }))
  *   .handler(callLegacyApi);
  *
- * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after waiting, LockKeyError,
- * LockTableError, LockError.
+ * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after
+ * waiting, LockKeyError, LockTableError, LockError.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoSemaphoreOptions
 export function dynamoSemaphore<TEvent = any>(

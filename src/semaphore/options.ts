@@ -18,7 +18,10 @@ export interface PermitsOptions {
   readonly permits: number;
 }
 
-/** Options of `dynamoSemaphore` and `withSemaphore`. A semaphore is never finished, so nothing is remembered or replayed. */
+/**
+ * Options of `dynamoSemaphore` and `withSemaphore`. A semaphore is never finished, so nothing is
+ * remembered or replayed.
+ */
 // biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(event) => event.date` has to compile.
 export interface DynamoSemaphoreOptions<TEvent = any>
   extends InvocationOptions<TEvent>,
@@ -26,14 +29,14 @@ export interface DynamoSemaphoreOptions<TEvent = any>
     AnswerOptions<TEvent>,
     PermitsOptions {
   /**
-   * What a handler that fails does to its permit: `'release'`: another may take it at once; `'keep'`: nobody may until the
-   * lease ends; or a function that decides.
+   * The fate of the permit when the handler fails: `'release'`: another may take it at once;
+   * `'keep'`: nobody may until the lease ends; or a function that decides.
    * @default `'release'`
    */
   readonly onError?: SemaphoreOnError | ((error: unknown) => SemaphoreOnError | Promise<SemaphoreOnError>) | undefined;
 }
 
-/** What to do with a permit when the handler fails. */
+/** The fate of a permit when the handler fails. */
 export type SemaphoreOnError = "release" | "keep";
 
 /** Options of `tryAcquire` of a semaphore, which doesn't wait. */
@@ -44,7 +47,10 @@ export interface PermitOptions extends TryPermitOptions, PatienceOptions {}
 
 /** Options of `run` of a semaphore. */
 export interface RunPermitOptions extends PermitOptions {
-  /** Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a `LockTimeoutError`. */
+  /**
+   * Limit on the work itself, in ms: then `lock.signal` is aborted, and `run` throws a
+   * `LockTimeoutError`.
+   */
   readonly timeoutMs?: number | undefined;
 }
 

@@ -20,7 +20,10 @@ import {
 } from "./options.ts";
 import { permitOf } from "./take-permit.ts";
 
-/** One key that several may hold at once. What is taken is a `Lock`, which can be released, and not finished. */
+/**
+ * One key that several may hold at once. What is taken is a `Lock`, which can be released, and not
+ * finished.
+ */
 export interface Semaphore {
   /**
    * Takes a permit if one is free. `undefined` when as many hold the key as it permits.
@@ -31,21 +34,24 @@ export interface Semaphore {
   /**
    * Takes a permit, waiting up to `waitMs` for it.
    *
-   * @throws LockHeldError, LockTimeoutError after waiting, LockOptionsError, LockTableError, LockError
+   * @throws LockHeldError, LockTimeoutError after waiting, LockOptionsError, LockTableError,
+   * LockError
    */
   acquire(options?: PermitOptions): Promise<Lock>;
   /**
    * Runs `work` under a permit: acquires, runs, releases.
    *
-   * @throws LockTimeoutError when `work` takes longer than `timeoutMs`, and what `acquire` and `work` throw
+   * @throws LockTimeoutError when `work` takes longer than `timeoutMs`, and what `acquire` and
+   * `work` throw
    */
   run<T>(work: (lock: Lock) => Promise<T> | T, options?: RunPermitOptions): Promise<T>;
 }
 
 /**
- * A semaphore on a key of a `LockClient`'s table: at most `permits` hold it at once. Those who share a key should agree
- * on the number. Where they don't, each keeps to its own: it takes a permit only while fewer than that hold the key.
- * A permit ends by the clock, also where the client has `expiry: 'observed'`: a slot can't be watched.
+ * A semaphore on a key of a `LockClient`'s table: at most `permits` hold it at once. Those who
+ * share a key should agree on the number. Where they don't, each keeps to its own: it takes a
+ * permit only while fewer than that hold the key. A permit ends by the clock, also where the client
+ * has `expiry: 'observed'`: a slot can't be watched.
  *
  * @example
  * const imports = semaphore(locks, "imports", { permits: 3 });

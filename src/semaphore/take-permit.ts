@@ -4,15 +4,19 @@ import { liveHolders } from "../protocol/expiry.ts";
 import { acquireSlot, type SlotClaim } from "../protocol/semaphore.ts";
 import { PERMIT_LEASE } from "./options.ts";
 
-/** How often a slot is tried for while the record shows one free: each failure means that somebody else took one. */
+/**
+ * How often a slot is tried for while the record shows one free: each failure means that somebody
+ * else took one.
+ */
 const MAX_TRIES = 10;
 
 /**
- * Takes one of several permits. The first request guesses a slot; a refusal shows all of them, and the second takes a
- * free one. Two requests are enough unless others take slots in between.
+ * Takes one of several permits. The first request guesses a slot; a refusal shows all of them, and
+ * the second takes a free one. Two requests are enough unless others take slots in between.
  *
- * Where the record has another number of permits than ours, the holders are counted instead, and the write requires
- * that nobody has acquired since (the fencing token is unchanged), so that a lowered number is never exceeded.
+ * Where the record has another number of permits than ours, the holders are counted instead, and
+ * the write requires that nobody has acquired since (the fencing token is unchanged), so that a
+ * lowered number is never exceeded.
  */
 const takePermit: Take = async ({ table, clock, random, wanted, claim, taken, untilFree }) => {
   const { keys, clockSkewMs, execution } = wanted;
@@ -48,7 +52,7 @@ const takePermit: Take = async ({ table, clock, random, wanted, claim, taken, un
   }
 };
 
-/** What makes an acquisition that of a permit. */
+/** Makes an acquisition that of a permit. */
 export const permitOf = (permits: number): NonNullable<Wanted["semaphore"]> => ({
   permits,
   take: takePermit,
