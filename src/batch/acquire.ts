@@ -2,7 +2,8 @@ import { LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "
 import type { NotStartedReason } from "../common/events.ts";
 import { createTurns } from "../common/parallel.ts";
 import { leaseOf, timeUntil } from "../lambda/execution.ts";
-import { Lock } from "../lock/lock.ts";
+import type { Lock } from "../lock/lock.ts";
+import { isRefused } from "../lock/refused.ts";
 import { type BatchItem, type BatchRequest, fail, inTime, reportFailed } from "./item.ts";
 import { BATCH_DEFAULTS, RESPONSE_RESERVE_MS } from "./options.ts";
 import { planBatch } from "./order.ts";
@@ -169,11 +170,11 @@ class Acquiring {
         waitMs: item.mayWait ? this.#waitMs : 0,
       });
       if (this.#isOver) {
-        if (attempt instanceof Lock) await attempt[Symbol.asyncDispose]();
+        if (!isRefused(attempt)) await attempt[Symbol.asyncDispose]();
         return;
       }
       this.#patience.answered();
-      if (attempt instanceof Lock) {
+      if (!isRefused(attempt)) {
         item.lock = attempt;
         item.state = "owned";
         return;

@@ -13,7 +13,7 @@ import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
 import { CLIENT_CONTRADICTIONS, DEFAULTS } from "../lock/options.ts";
-import { Refused } from "../lock/refused.ts";
+import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
 import {
@@ -69,7 +69,7 @@ export class LockClient implements LockClientLike {
   async tryAcquire(key: LockKey | readonly LockKey[], options: TryAcquireOptions = {}): Promise<Lock | undefined> {
     checkOptions("tryAcquire", options, TRY_ACQUIRE_RULES);
     const attempt = await this.#attempt("tryAcquire", this.#storedKeys(key), options);
-    if (!(attempt instanceof Refused)) return attempt;
+    if (!isRefused(attempt)) return attempt;
     this.#locks.reportHeld(attempt.record);
     return undefined;
   }
@@ -84,7 +84,7 @@ export class LockClient implements LockClientLike {
   async acquire(key: LockKey | readonly LockKey[], options: AcquireOptions = {}): Promise<Lock> {
     checkOptions("acquire", options, ACQUIRE_RULES);
     const attempt = await this.#attempt("acquire", this.#storedKeys(key), options);
-    if (!(attempt instanceof Refused)) return attempt;
+    if (!isRefused(attempt)) return attempt;
     this.#locks.reportHeld(attempt.record);
     throw attempt.error;
   }
@@ -149,7 +149,7 @@ export class LockClient implements LockClientLike {
       ...acquireOptions,
       fingerprint: fingerprint === undefined ? undefined : toFingerprint(fingerprint),
     });
-    if (attempt instanceof Refused) {
+    if (isRefused(attempt)) {
       const finished = this.#locks.finishedBy(attempt);
       if (finished) return this.#locks.replay(finished);
       this.#locks.reportHeld(attempt.record);

@@ -4,7 +4,7 @@ import { LockOptionsError, type LockTimeoutError } from "../common/errors.ts";
 import { depthOf } from "../common/json.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import type { Locks } from "../lock/locks.ts";
-import { Refused } from "../lock/refused.ts";
+import { isRefused, type Refused } from "../lock/refused.ts";
 import type { AnswerOptions, DuplicateResponse, LockRequest } from "./options.ts";
 import { partialBatchOf, reportsFailures } from "./partial-batch.ts";
 
@@ -15,14 +15,14 @@ export const answer = async <TEvent>(
   { duplicateResponse, replayedHeader }: AnswerOptions<TEvent> & { readonly replayedHeader?: boolean | undefined },
   request: LockRequest<TEvent>,
 ): Promise<unknown> => {
-  const finished = refused instanceof Refused ? locks.finishedBy(refused) : undefined;
+  const finished = isRefused(refused) ? locks.finishedBy(refused) : undefined;
   if (duplicateResponse === undefined && finished) {
     if (!replayedHeader) return locks.replay(finished);
     return markReplayed(await locks.replay(finished, { [REPLAYED]: "true" }));
   }
   const record = (finished ?? refused.record) as LockRecord;
-  const error = () => (refused instanceof Refused ? refused.error : refused);
-  if (refused instanceof Refused) {
+  const error = () => (isRefused(refused) ? refused.error : refused);
+  if (isRefused(refused)) {
     locks.reportHeld(record);
     if (duplicateResponse === undefined || refused.isOwn) throw error();
   }

@@ -6,8 +6,9 @@ import { isMissing, type Keys, toStoredKeys } from "../common/key.ts";
 import { print } from "../common/print.ts";
 import { type StorableResult, toStorable } from "../common/result.ts";
 import { fits, show } from "../common/rules.ts";
-import { Lock } from "../lock/lock.ts";
+import type { Lock } from "../lock/lock.ts";
 import type { AttemptOptions } from "../lock/locks.ts";
+import { isRefused } from "../lock/refused.ts";
 import type { Unawaited } from "../lock/under-way.ts";
 import { answer, toCopy } from "./answer.ts";
 import { contextOfRun, tokensIn } from "./context.ts";
@@ -116,7 +117,7 @@ export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent
             return error;
           throw error;
         });
-      if (!(attempt instanceof Lock))
+      if (isRefused(attempt) || attempt instanceof LockTimeoutError)
         return { run: false, response: await answer(locks, attempt, duplicates, request) };
       if (isOfBatch) ofBatches.add(attempt);
       return begun(attempt, context);

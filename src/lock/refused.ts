@@ -61,3 +61,6 @@ export class Refused {
     return this.records.find(hasResponse) ?? first;
   }
 }
+
+/** Not by the class: `locks` may be those of another copy of this package. */
+export const isRefused = (outcome: object): outcome is Refused => "records" in outcome;

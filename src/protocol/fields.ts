@@ -76,9 +76,10 @@ export const toAttribute = (value: unknown): AttributeValue => {
  */
 export const toRecord = (item: Item, keyAttribute: string): LockRecord | undefined => {
   const { record, unreadable } = readFields(item);
-  const { status, token, result } = record as unknown as LockRecord & { result: unknown };
+  const { status, token, fencingToken, result } = record as unknown as LockRecord & { result: unknown };
   const key = item[keyAttribute]?.S;
-  if (key === undefined || !isStatus(status) || REQUIRED.some((field) => record[field] === undefined)) return undefined;
+  const isOurs = isStatus(status) && fencingToken > 0 && REQUIRED.every((field) => record[field] !== undefined);
+  if (key === undefined || !isOurs) return undefined;
   if (typeof result === "number") {
     record.resultKey = companionKey(key, token, result);
     delete record.result;

@@ -5,7 +5,7 @@ import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { type LockClientLike, type Locks, locksIn } from "../lock/locks.ts";
 import { DEFAULTS } from "../lock/options.ts";
-import { Refused } from "../lock/refused.ts";
+import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder } from "../lock/work.ts";
 import {
   PERMIT_CONTRADICTIONS,
@@ -73,19 +73,19 @@ export const semaphore = (locks: LockClientLike, key: LockKey, options: PermitsO
     const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = given;
     refuse(caller, { ...given, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS, PERMIT_CONTRADICTIONS);
     const outcome = await client.attempt([stored], { ...given, expiry: "clock", semaphore: permitOf(permits) });
-    if (outcome instanceof Refused) client.reportHeld(outcome.record);
+    if (isRefused(outcome)) client.reportHeld(outcome.record);
     return outcome;
   };
   const acquire = async (caller: string, given: PermitOptions, rules: Rules<never>): Promise<Lock> => {
     const outcome = await attempt(caller, given, rules);
-    if (outcome instanceof Refused) throw outcome.error;
+    if (isRefused(outcome)) throw outcome.error;
     return outcome;
   };
 
   return {
     async tryAcquire(given = {}) {
       const outcome = await attempt("tryAcquire", given, TRY_PERMIT_RULES as Rules<never>);
-      return outcome instanceof Refused ? undefined : outcome;
+      return isRefused(outcome) ? undefined : outcome;
     },
     acquire: (given = {}) => acquire("acquire", given, PERMIT_RULES as Rules<never>),
     async run(work, given = {}) {

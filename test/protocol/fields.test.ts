@@ -102,6 +102,8 @@ const foreign: Record<string, Item> = {
   "a token that is a number": { ...crashed, token: { N: "1" } },
   "no fence": without("fence"),
   "a fence that is text": { ...crashed, fence: { S: "1" } },
+  "a fence of 0": { ...crashed, fence: { N: "0" } },
+  "a negative fence": { ...crashed, fence: { N: "-1" } },
   "no expires_at": without("expires_at"),
   "an expires_at that is text": { ...crashed, expires_at: { S: "1" } },
   "no status": without("status"),
