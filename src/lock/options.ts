@@ -32,10 +32,9 @@ export interface TableOptions {
    */
   readonly clockSkewMs?: number | undefined;
   /**
-   * How many finished records are kept in memory at least: a repeat in the same process then costs
-   * no request until the record's window ends. The least recently used go first, when there are
-   * twice as many. An operator elsewhere who breaks or purges a finished lock is not noticed until
-   * then.
+   * How many finished records are kept in memory at most, the least recently used going first: a
+   * repeat in the same process then costs no request until the record's window ends. An operator
+   * elsewhere who breaks or purges a finished lock is not noticed until then.
    * @default 0
    */
   readonly cacheSize?: number | undefined;
