@@ -60,11 +60,11 @@ export { purgeLocks } from "./operate/purge-locks.ts";
 export { forceRelease, releaseAllLocks } from "./operate/release-locks.ts";
 export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
 export type {
+  AcquirePermitOptions,
   DynamoSemaphoreOptions,
-  PermitOptions,
-  PermitsOptions,
   RunPermitOptions,
   SemaphoreOnError,
-  TryPermitOptions,
+  SemaphoreOptions,
+  TryAcquirePermitOptions,
 } from "./semaphore/options.ts";
 export { type Semaphore, semaphore } from "./semaphore/semaphore.ts";

@@ -43,8 +43,12 @@ export const suggest = (unknown: string, options: readonly string[]): string => 
   const likeness = (option: string) =>
     Math.max(commonPairs(plain(option), name), ELSEWHERE[option]?.test(name) ? 0.9 : 0);
   const best = Math.max(0.5, ...options.map(likeness));
-  const found = options.filter((option) => likeness(option) === best).join(" or ");
-  return found && `; did you mean ${found}${/Ms$/.test(found) && !/ms$/i.test(unknown) ? ", in milliseconds" : ""}?`;
+  const found =
+    options.filter((option) => likeness(option) === best).join(" or ") ||
+    (/^permits$|concurrency/.test(name) && "permits of semaphore, dynamoSemaphore or withSemaphore");
+  return found
+    ? `; did you mean ${found}${/Ms$/.test(found) && !/ms$/i.test(unknown) ? ", in milliseconds" : ""}?`
+    : "";
 };
 
 /**

@@ -205,7 +205,7 @@ const WAIT_RESERVE_MS = 500;
 const acquisitionOf = (options: GuardOptions<never>, execution: Execution): AttemptOptions => {
   const { leaseMs, expiry, semaphore, onLost } = options;
   const { durableArn } = execution;
-  if (leaseMs === undefined && durableArn !== undefined) {
+  if (leaseMs === undefined && durableArn !== undefined && !semaphore) {
     throw new LockOptionsError(
       "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
     );

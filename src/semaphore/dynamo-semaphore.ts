@@ -6,20 +6,29 @@ import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
 import { checkInvocation, type EventOf, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
 import { checkHandler, wrapHandler } from "../lambda/wrapper.ts";
 import type { Lock } from "../lock/lock.ts";
-import { DYNAMO_SEMAPHORE_RULES, type DynamoSemaphoreOptions, PERMITS_RULES } from "./options.ts";
+import {
+  CLOCK_CONTRADICTIONS,
+  DYNAMO_SEMAPHORE_RULES,
+  type DynamoSemaphoreOptions,
+  SEMAPHORE_RULES,
+} from "./options.ts";
 import { permitOf } from "./take-permit.ts";
 
 const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>) => {
-  checkInvocation<DynamoSemaphoreOptions>(caller, options, DYNAMO_SEMAPHORE_RULES);
+  checkInvocation<DynamoSemaphoreOptions>(caller, options, DYNAMO_SEMAPHORE_RULES, CLOCK_CONTRADICTIONS);
   const { permits, ...rest } = options;
-  checkArgument(caller, "permits", permits, PERMITS_RULES.permits);
-  return createGuard<TEvent>(caller, { ...rest, onSuccess: "release", expiry: "clock", semaphore: permitOf(permits) });
+  checkArgument(caller, "permits", permits, SEMAPHORE_RULES.permits);
+  return createGuard<TEvent>(caller, { ...rest, onSuccess: "release", semaphore: permitOf(permits) });
 };
 
 /**
  * Middy middleware: lets at most `permits` invocations run at once per key, and gives the permit
- * back after the handler. A refused one throws `LockHeldError`, or gets the `duplicateResponse`.
- * Register it last, as `dynamoLock`.
+ * back after the handler. Those for whom none is left throw `LockHeldError`, wait up to `waitMs`, or
+ * get the `duplicateResponse`. Register it last: a middleware after it that answers early skips its
+ * `after`, and the permit stays taken until the lease ends.
+ *
+ * The permit is `context.lock`. It can be released early; `finish` and `commit` are refused. In a
+ * durable execution there are no permits, because it could not find its own again.
  *
  * @example
  * export const handler = middy<ScheduledEvent>()
@@ -27,7 +36,8 @@ const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>
  *   .handler(callLegacyApi);
  *
  * @throws LockOptionsError at construction. In an invocation: LockHeldError, LockTimeoutError after
- * waiting, LockKeyError, LockTableError, LockError.
+ * waiting, LockKeyError, LockTableError, LockError, LockOptionsError for several keys and in a
+ * durable execution, and LockBatchError where one `duplicateResponse` would acknowledge a batch.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoSemaphoreOptions
 export function dynamoSemaphore<TEvent = any>(
@@ -44,7 +54,8 @@ export function dynamoSemaphore<TEvent>(
 }
 
 /**
- * `dynamoSemaphore` around a plain Lambda handler, with the same options.
+ * `dynamoSemaphore` around a plain Lambda handler, with the same options. It returns what the
+ * handler returned, as it is.
  *
  * @example
  * export const handler = withSemaphore(callLegacyApi, { key: () => "legacy-api", permits: 5 });

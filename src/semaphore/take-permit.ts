@@ -1,4 +1,5 @@
 import { LockOptionsError } from "../common/errors.ts";
+import { fits } from "../common/rules.ts";
 import type { Take, Wanted } from "../lock/acquire.ts";
 import { liveHolders } from "../protocol/expiry.ts";
 import { acquireSlot, type SlotClaim } from "../protocol/semaphore.ts";
@@ -14,16 +15,21 @@ const MAX_TRIES = 10;
  * Takes one of several permits. The first request guesses a slot; a refusal shows all of them, and
  * the second takes a free one. Two requests are enough unless others take slots in between.
  *
- * Where the record has another number of permits than ours, the holders are counted instead, and
- * the write requires that nobody has acquired since (the fencing token is unchanged), so that a
- * lowered number is never exceeded.
+ * Where the record has another number of permits than ours, the holders are counted instead, and the
+ * write requires that nobody has acquired since (the fencing token is unchanged), so that a lowered
+ * number is never exceeded.
  */
-const takePermit: Take = async ({ table, clock, random, wanted, claim, taken, untilFree }) => {
+const takePermit: Take = async ({ table, clock, random, wanted, leaseMs, claim, taken, untilFree }) => {
   const { keys, clockSkewMs, execution } = wanted;
   const { permits } = wanted.semaphore as NonNullable<Wanted["semaphore"]>;
   if (keys.length > 1) throw new LockOptionsError("a semaphore has one key: take several one after the other");
   if (execution !== undefined) {
     throw new LockOptionsError("a semaphore can't be held by a durable execution: it could not find its permit again");
+  }
+  if (!fits(leaseMs, PERMIT_LEASE)) {
+    throw new LockOptionsError(
+      `leaseMs of a semaphore must be ${PERMIT_LEASE}, got ${leaseMs}: the LockClient's is longer`,
+    );
   }
   let slotClaim: SlotClaim = { slot: Math.floor(random() * permits), permits };
   for (let attempt = 1; ; attempt++) {

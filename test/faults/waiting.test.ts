@@ -187,7 +187,7 @@ describe("a handler with several keys, or several permits", () => {
     const durable = { ...lambdaContext(), executionContext: { durableExecutionArn: "arn" } };
     const again = withSemaphore(() => 1, { ...options, leaseMs: 60_000 });
     await expect(again({}, durable)).rejects.toThrow("a semaphore can't be held by a durable execution");
-    const pair = withSemaphore(() => 1, { ...options, key: () => ["a", "b"] });
+    const pair = withSemaphore(() => 1, { ...options, key: () => ["a", "b"] as never });
     await expect(pair({}, lambdaContext())).rejects.toThrow("a semaphore has one key");
     expect(() => withLock(() => 1, options)).toThrow("withLock: unknown option 'permits'");
     expect(() => withLock(() => 1, { key: () => key, expiry: "observed" })).toThrow("expiry 'observed' needs leaseMs");

@@ -16,11 +16,11 @@ import { DESCRIBE_LOCK_RULES } from "../../src/operate/describe.ts";
 import { LIST_LOCKS_RULES, PURGE_LOCKS_RULES } from "../../src/operate/options.ts";
 import { createLockTableRules } from "../../src/operate/table-shape.ts";
 import {
+  ACQUIRE_PERMIT_RULES,
   DYNAMO_SEMAPHORE_RULES,
-  PERMIT_RULES,
-  PERMITS_RULES,
   RUN_PERMIT_RULES,
-  TRY_PERMIT_RULES,
+  SEMAPHORE_RULES,
+  TRY_ACQUIRE_PERMIT_RULES,
 } from "../../src/semaphore/options.ts";
 
 /** A function, the rules of its options, and their type. With `as`, its options are told by the difference. */
@@ -40,12 +40,12 @@ export const DOORS: readonly Door[] = [
   { title: "`tryAcquire`", rules: TRY_ACQUIRE_RULES, type: "TryAcquireOptions", as: "`acquire`" },
   { title: "`run`", rules: RUN_RULES, type: "RunOptions", as: "`acquire`" },
   { title: "`once`", rules: ONCE_RULES, type: "OnceOptions", as: "`acquire`" },
-  { title: "`semaphore`", rules: PERMITS_RULES, type: "PermitsOptions" },
-  { title: "`acquire` of a semaphore", rules: PERMIT_RULES, type: "PermitOptions", as: "`acquire`" },
+  { title: "`semaphore`", rules: SEMAPHORE_RULES, type: "SemaphoreOptions" },
+  { title: "`acquire` of a semaphore", rules: ACQUIRE_PERMIT_RULES, type: "AcquirePermitOptions", as: "`acquire`" },
   {
     title: "`tryAcquire` of a semaphore",
-    rules: TRY_PERMIT_RULES,
-    type: "TryPermitOptions",
+    rules: TRY_ACQUIRE_PERMIT_RULES,
+    type: "TryAcquirePermitOptions",
     as: "`acquire` of a semaphore",
   },
   { title: "`run` of a semaphore", rules: RUN_PERMIT_RULES, type: "RunPermitOptions", as: "`acquire` of a semaphore" },

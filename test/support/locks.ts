@@ -1,9 +1,9 @@
 import {
+  type AcquirePermitOptions,
   type LockClient,
   type LockKey,
-  type PermitOptions,
   semaphore,
-  type TryPermitOptions,
+  type TryAcquirePermitOptions,
 } from "../../src/index.ts";
 import { type Locks, locksIn } from "../../src/lock/locks.ts";
 
@@ -15,6 +15,6 @@ export const takes = (locks: LockClient, key: LockKey | readonly LockKey[], perm
   permits > 1
     ? semaphore(locks, (Array.isArray(key) ? key[0] : key) as LockKey, { permits })
     : {
-        acquire: (options?: PermitOptions) => locks.acquire(key, options),
-        tryAcquire: (options?: TryPermitOptions) => locks.tryAcquire(key, options),
+        acquire: (options?: AcquirePermitOptions) => locks.acquire(key, options),
+        tryAcquire: (options?: TryAcquirePermitOptions) => locks.tryAcquire(key, options),
       };
