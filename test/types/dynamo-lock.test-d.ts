@@ -188,6 +188,8 @@ dynamoLock({ ...byDate, onMissingKey: "skip" });
 dynamoLock({ ...byDate, leaseMs: "60s" });
 // @ts-expect-error: milliseconds are a number
 dynamoLock({ ...byDate, rememberMs: { hours: 1 } });
+// @ts-expect-error: a semaphore has a door of its own
+dynamoLock({ ...byDate, permits: 2 });
 // @ts-expect-error: a namespace is a name, or false
 dynamoLock({ ...byDate, namespace: true });
 // @ts-expect-error: an owner is a function
