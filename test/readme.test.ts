@@ -17,6 +17,7 @@ const domain = {
   makeInvoice: vi.fn(async () => "invoice"),
   transfer: vi.fn(async () => {}),
   sendMail: vi.fn(async () => {}),
+  exportOrder: vi.fn(async () => {}),
 };
 
 runExamples(domain);
@@ -47,6 +48,20 @@ describe("the README's examples", () => {
     });
     await Promise.all([1, 2, 3].map(() => handler({ tenant: "a" }, lambdaContext())));
     expect(domain.syncTenant).toHaveBeenCalledTimes(3);
+  });
+
+  it("semaphore: as many as it permits at once, and the others wait", async () => {
+    const handler = await load("semaphore");
+    let running = 0;
+    let most = 0;
+    domain.exportOrder.mockImplementation(async () => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      running--;
+    });
+    await Promise.all(Array.from({ length: 7 }, (_, n) => handler({ orderId: `o${n}` }, lambdaContext())));
+    expect(domain.exportOrder).toHaveBeenCalledTimes(7);
+    expect(most).toBe(5);
   });
 
   it("payment: a repeat gets the first response, a concurrent one 409, another body 422, a missing header 400", async () => {

@@ -100,7 +100,7 @@ export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent
         toStoredKeys(key, options.namespace ?? locks.options.namespace ?? execution.functionName);
       if (disabled) {
         const keys = keysIfAny(() => toKeys(options.key(event, context)));
-        return begun((await locks.attempt(keys, {})) as Lock, context);
+        return begun((await locks.attempt(keys, { semaphore: options.semaphore })) as Lock, context);
       }
       const key = options.key(event, context);
       const isWithout = isMissing(key) || (Array.isArray(key) && key.length === 0);

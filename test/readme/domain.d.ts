@@ -8,6 +8,7 @@ declare global {
   function recount(item: number, options: { signal: AbortSignal }): Promise<void>;
   function makeInvoice(month: string): Promise<string>;
   function transfer(options: { fence: number }): Promise<void>;
+  function exportOrder(orderId: string, options: { signal: AbortSignal }): Promise<void>;
   function sendMail(invoice: string): Promise<void>;
   function page(message: string): void;
 }
