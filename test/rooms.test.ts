@@ -10,13 +10,16 @@ const DOORS = ["invocation", "batch", "client", "semaphore", "operate"];
 const ENTRY = ".";
 
 const source = new URL("../src/", import.meta.url);
-const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+const tests = new URL("./", import.meta.url);
+const filesIn = (folder: URL) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+const files = filesIn(source);
 const roomOf = (file: string) => posix.dirname(file);
 const heightOf = (room: string) =>
   room === ENTRY ? ROOMS.length + 1 : DOORS.includes(room) ? ROOMS.length : ROOMS.indexOf(room);
 
-const importsOf = (file: string) => {
-  const text = readFileSync(new URL(file, source), "utf8");
+const importsOf = (file: string, folder = source) => {
+  const text = readFileSync(new URL(file, folder), "utf8");
   return [...text.matchAll(/(?:from|import\(|^import)\s*"(.+?)"/gm)].map(([, from]) => from as string);
 };
 const neighboursOf = (file: string) =>
@@ -59,5 +62,22 @@ describe("The files", () => {
   it("leave the AWS SDK to one of them", () => {
     const knowing = files.filter((file) => importsOf(file).some((from) => from.startsWith("@aws-sdk/")));
     expect(knowing).toEqual(["dynamodb/aws-sdk.ts"]);
+  });
+});
+
+describe("The tests", () => {
+  const testsOf = (room: string) => filesIn(tests).filter((file) => file.startsWith(`${room}/`));
+
+  it.each([...ROOMS, ...DOORS])("of %s stand in a folder of its name, and know no inside of higher rooms", (room) => {
+    expect(testsOf(room).filter((file) => file.endsWith(".test.ts"))).not.toEqual([]);
+    const wrong = testsOf(room).flatMap((file) =>
+      importsOf(file, tests)
+        .filter((from) => from.startsWith("."))
+        .map((from) => posix.relative("../src", posix.join(posix.dirname(file), from)))
+        .filter((imported) => !imported.startsWith("../") && imported !== "index.ts")
+        .filter((imported) => roomOf(imported) !== room && heightOf(roomOf(imported)) >= heightOf(room))
+        .map((imported) => `${file} imports ${imported}`),
+    );
+    expect(wrong).toEqual([]);
   });
 });

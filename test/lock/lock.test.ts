@@ -1,8 +1,14 @@
 import { DeleteItemCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { LockClient } from "../../src/client/lock-client.ts";
-import { type Lock, type LockClientOptions, type LockEvent, LockHeldError, LockLostError } from "../../src/index.ts";
+import {
+  type Lock,
+  LockClient,
+  type LockClientOptions,
+  type LockEvent,
+  LockHeldError,
+  LockLostError,
+} from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, followRequests, lockTable } from "../support/dynamodb.ts";
 import { takes } from "../support/locks.ts";

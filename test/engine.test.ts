@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { DynamoDBClient, ListTablesCommand } from "@aws-sdk/client-dynamodb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { clientConfig, startEngine } from "../../scripts/engine.ts";
+import { clientConfig, startEngine } from "../scripts/engine.ts";
 
 // The suite itself may run on an engine that is already up.
 beforeEach(() => void vi.stubEnv("DYNAMODB_ENDPOINT", ""));
@@ -37,7 +37,7 @@ test("an endpoint where nothing answers, and an unknown engine, are errors that 
 
 test.each(["exit", "SIGTERM"])("an engine ends with the process that started it: %s", async (how) => {
   const script = `
-    import { startEngine } from ${JSON.stringify(new URL("../../scripts/engine.ts", import.meta.url).href)};
+    import { startEngine } from ${JSON.stringify(new URL("../scripts/engine.ts", import.meta.url).href)};
     console.log((await startEngine()).endpoint);
     process.stdin.resume().on("end", () => process.exit());
   `;
