@@ -144,6 +144,7 @@ export const checkArgument = (caller: string, name: string, value: unknown, rule
 
 /**
  * A value in an error, as Node.js prints it: a text as it is, and of an object only the name of its
- * class.
+ * class. An error is shown without its stack, which has no place within another's message.
  */
-export const show = (value: unknown): string => inspect(value, { depth: -1, customInspect: false, breakLength: 1e9 });
+export const show = (value: unknown): string =>
+  inspect(value, { depth: -1, customInspect: false, breakLength: 1e9 }).replace(/\n.*/s, "");

@@ -44,6 +44,7 @@ describe("a key", () => {
     [() => "a", `${wrong}, got [Function`],
     [Promise.resolve("a"), `${wrong}, got a Promise (the key function must not be async)`],
     [Symbol("a"), `${wrong}, got Symbol(a)`],
+    [new TypeError("no date"), `${wrong}, got TypeError: no date`],
     [Number.NaN, `${wrong}, got NaN`],
     [Number.POSITIVE_INFINITY, `${wrong}, got Infinity`],
     [true, `${wrong}, got true`],
@@ -58,6 +59,7 @@ describe("a key", () => {
   ])("%o: a clear error", (key, message) => {
     expect(() => toStoredKey(key)).toThrow(message);
     expect(() => toStoredKey(key)).toThrow(LockKeyError);
+    expect(() => toStoredKey(key)).not.toThrow("\n");
   });
 
   it("the namespace counts", () => {

@@ -1,6 +1,6 @@
 /** Waiting, renewing and losing as the middleware does it, and what throttling does to it. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { LockClient, LockTimeoutError, withLock, withSemaphore } from "../../src/index.ts";
+import { LockClient, LockOptionsError, LockTimeoutError, withLock, withSemaphore } from "../../src/index.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
 import { clockedContext, lambdaContext } from "../support/lambda.ts";
 import { aProcess, turn } from "../support/process.ts";
@@ -189,6 +189,7 @@ describe("a handler with several keys, or several permits", () => {
     await expect(again({}, durable)).rejects.toThrow("a semaphore can't be held by a durable execution");
     const pair = withSemaphore(() => 1, { ...options, key: () => ["a", "b"] as never });
     await expect(pair({}, lambdaContext())).rejects.toThrow("a semaphore has one key");
+    expect(() => withLock(() => 1, options)).toThrow(LockOptionsError);
     expect(() => withLock(() => 1, options)).toThrow("withLock: unknown option 'permits'");
     expect(() => withLock(() => 1, { key: () => key, expiry: "observed" })).toThrow("expiry 'observed' needs leaseMs");
   });
