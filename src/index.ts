@@ -5,6 +5,7 @@ export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
 export type {
   AcquireOptions,
+  CloseOptions,
   LockClientOptions,
   OnceOptions,
   RunOptions,

@@ -1,14 +1,19 @@
-import { LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "../common/errors.ts";
+import { LockError, LockHeldError, LockLostError, LockTableError, LockTimeoutError } from "../common/errors.ts";
 import type { NotStartedReason } from "../common/events.ts";
 import { createTurns } from "../common/parallel.ts";
+import { isTransient } from "../dynamodb/aws-errors.ts";
 import { leaseOf, timeUntil } from "../lambda/execution.ts";
 import type { Lock } from "../lock/lock.ts";
+import type { SettleTime } from "../lock/lock-writes.ts";
 import { isRefused } from "../lock/refused.ts";
 import { type BatchItem, type BatchRequest, fail, inTime, reportFailed } from "./item.ts";
 import { BATCH_DEFAULTS, RESPONSE_RESERVE_MS } from "./options.ts";
 import { planBatch } from "./order.ts";
-import { Patience } from "./patience.ts";
 
+/** A DynamoDB that has answered nothing for so long is not asked any more. */
+const SILENCE_MS = 5_000;
+/** How long a lock that is not for the handler is tried to give back. */
+const GIVE_BACK_MS = 1_000;
 /** Kept beside the handler's reserve: replies that are not there by then are not waited for. */
 const ANSWER_MARGIN_MS = 50;
 /** Kept beside the handler's reserve: the last look at a held key, and the start of the others. */
@@ -38,15 +43,21 @@ class Acquiring {
   /** Monotonic: the batch waits for held records until then, whatever their number. */
   readonly #waitUntil: number;
   readonly #inTurn: ReturnType<typeof createTurns>;
-  readonly #patience = new Patience();
+  /** Monotonic: when DynamoDB has last answered, or was first asked. */
+  #answeredAt: number;
+  /** The first of the faults, as long as there was no answer at all. */
+  #onlyFault: unknown;
+  #hasAnswered = false;
+  /** Whether it has failed since it last answered. */
+  #isFailing = false;
   /** The last request about each key that was begun. */
   readonly #requests = new Map<string, Promise<void>>();
   /** The groups in which a record comes back. */
   #stopped = new Set<BatchItem["group"]>();
   /** The error of all records, such as a missing table. */
   #fatal: unknown;
-  /** From now on, a reply comes too late. */
-  #isOver = false;
+  /** Aborted: from now on, a reply comes too late. */
+  readonly #over = new AbortController();
 
   constructor(request: BatchRequest, items: readonly BatchItem[]) {
     const {
@@ -57,7 +68,8 @@ class Acquiring {
     this.#request = request;
     this.#items = items;
     this.#reserveMs = reserveMs;
-    this.#waitUntil = request.clock.monotonic() + waitMs;
+    this.#answeredAt = request.clock.monotonic();
+    this.#waitUntil = this.#answeredAt + waitMs;
     this.#inTurn = createTurns(concurrency);
   }
 
@@ -68,13 +80,13 @@ class Acquiring {
       await this.#giveBack(behind);
       if (!(await this.#tryAll(held))) break;
     }
-    this.#isOver = true;
-    const error = this.#fatal ?? this.#patience.onlyFault;
+    this.#over.abort();
+    const error = this.#fatal ?? this.#onlyFault;
     if (error !== undefined) {
       await this.#giveBack(this.#items);
       throw error;
     }
-    this.#reportNotStarted([...this.#untried()].length, this.#patience.isOver ? "faults" : "time");
+    this.#reportNotStarted([...this.#untried()].length, this.#isSilent ? "faults" : "time");
     // After the last look at time and locks nothing is awaited any more.
     for (;;) {
       this.#refuseLost();
@@ -89,7 +101,7 @@ class Acquiring {
   /** The records whose turn it is. */
   *#due(): Generator<BatchItem> {
     for (const item of this.#untried()) {
-      if (this.#fatal !== undefined || this.#isLate || this.#patience.isOver) return;
+      if (this.#fatal !== undefined || this.#isLate || this.#isSilent) return;
       yield item;
     }
   }
@@ -146,14 +158,17 @@ class Acquiring {
   #tryAll(items: Iterable<BatchItem>): Promise<boolean> {
     return this.#inTime(items, (item) => {
       const key = item.key as string;
+      const { underWay } = this.#request;
       const request = (this.#requests.get(key) ?? Promise.resolve()).then(() => this.#try(item, key));
       this.#requests.set(key, request);
-      return request;
+      underWay.add(request);
+      return request.finally(() => underWay.delete(request));
     });
   }
 
   async #try(item: BatchItem, key: string): Promise<void> {
-    if (this.#isOver) return;
+    const { signal } = this.#over;
+    if (signal.aborted) return;
     const { locks, options, execution, around } = this.#request;
     const { heartbeatMs, expiry, onLost, rememberMs } = options;
     item.state = "untried";
@@ -168,12 +183,15 @@ class Acquiring {
         rememberMs,
         inTurn: this.#inTurn,
         waitMs: item.mayWait ? this.#waitMs : 0,
+        signal,
+        withinMs: Math.max(0, this.#leftMs(ANSWER_MARGIN_MS)),
+        settleTime: () => this.#request.settleTime(),
       });
-      if (this.#isOver) {
-        if (!isRefused(attempt)) await attempt[Symbol.asyncDispose]();
+      if (signal.aborted) {
+        if (!isRefused(attempt)) await attempt.releaseAll(this.#giveBackTime).catch(() => {}); // it has been reported
         return;
       }
-      this.#patience.answered();
+      this.#answered();
       if (!isRefused(attempt)) {
         item.lock = attempt;
         item.state = "owned";
@@ -183,18 +201,42 @@ class Acquiring {
       if (item.finished) item.state = "finished";
       else this.#fail(item, attempt.error); // reported when it comes back
     } catch (error) {
-      if (this.#isOver) return;
+      if (signal.aborted) return;
       // Every record shares the table's state, which DynamoDB tells. An item that is no lock stands
       // under one key.
       if (error instanceof LockTableError && error.cause !== undefined) {
         this.#fatal ??= error;
         return;
       }
-      this.#patience.failed(error);
+      if (isSilence(error)) this.#failed(error);
+      else this.#answered();
+      if (options.onUnavailable === "run" && isTransient(error)) {
+        item.state = "owned";
+        const { owner = "" } = item.wish ?? {};
+        this.#request.report({ type: "unavailable", key, owner, error });
+        return;
+      }
       this.#fail(item, error);
       const isReported = error instanceof LockTimeoutError && error.record !== undefined; // as held
       if (!isReported) reportFailed(this.#request, item);
     }
+  }
+
+  #answered(): void {
+    this.#answeredAt = this.#request.clock.monotonic();
+    this.#hasAnswered = true;
+    this.#isFailing = false;
+    this.#onlyFault = undefined;
+  }
+
+  #failed(error: unknown): void {
+    this.#isFailing = true;
+    if (!this.#hasAnswered) this.#onlyFault ??= error;
+  }
+
+  /** Many requests to a DynamoDB that doesn't answer must not eat the invocation. */
+  get #isSilent(): boolean {
+    return this.#isFailing && this.#request.clock.monotonic() - this.#answeredAt >= SILENCE_MS;
   }
 
   /** The record comes back, and the records of its group that are not begun yet stay so. */
@@ -234,15 +276,23 @@ class Acquiring {
     }
     await this.#inTime([...left], async (lock) => {
       left.delete(lock);
-      await lock[Symbol.asyncDispose]();
+      await lock.releaseAll(this.#giveBackTime).catch(() => {}); // it has been reported
     });
     for (const lock of left) lock.abandon("unsettled");
   }
 
+  get #giveBackTime(): SettleTime {
+    const { locks, execution } = this.#request;
+    return locks.settleTime(GIVE_BACK_MS, timeUntil(this.#keptMs, execution));
+  }
+
   /** In time for the handler, or for the response if it is too late for that. */
   #inTime<T>(all: Iterable<T>, work: (one: T) => Promise<void>): Promise<boolean> {
-    const reserveMs = this.#isLate ? RESPONSE_RESERVE_MS : this.#reserveMs + ANSWER_MARGIN_MS;
-    return inTime(this.#request, reserveMs, all, work);
+    return inTime(this.#request, this.#keptMs, all, work);
+  }
+
+  get #keptMs(): number {
+    return this.#isLate ? RESPONSE_RESERVE_MS : this.#reserveMs + ANSWER_MARGIN_MS;
   }
 }
 
@@ -250,3 +300,8 @@ const NOT_STARTED: Readonly<Record<NotStartedReason, string>> = {
   time: "the invocation has less than reserveMs left",
   faults: "DynamoDB doesn't answer",
 };
+
+const isSilence = (error: unknown): boolean =>
+  error instanceof LockTimeoutError
+    ? error.record === undefined
+    : error instanceof LockError && (error.code === "LOCK_REQUEST" || error.code === "LOCK_CLOSED");

@@ -10,6 +10,7 @@ import {
   remember,
   take,
 } from "../lambda/middy-request.ts";
+import type { WithLock } from "../lambda/options.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
 import { isReport, refuseAnswer } from "./outcome.ts";
 import { type BatchRun, createBatchGuard } from "./run.ts";
@@ -41,7 +42,7 @@ type EventOfBatch<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecor
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(
-  options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoLockBatchOptions<TRecord> & WithLock,
 ): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & LocksContext<TRecord>>;
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export function dynamoLockBatch<TRecord = any>(

@@ -11,6 +11,7 @@ import { checkArgument, MS } from "../common/rules.ts";
 import { type Execution, leaseOf, ownerOf, timeUntil } from "../lambda/execution.ts";
 import { checkLease } from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
+import type { SettleTime } from "../lock/lock-writes.ts";
 import type { Locks } from "../lock/locks.ts";
 import { BATCH_DEFAULTS, type DynamoLockBatchOptions } from "./options.ts";
 import type { Ordered } from "./order.ts";
@@ -28,6 +29,13 @@ export interface BatchRequest {
   readonly batch: Batch;
   readonly context: Context;
   readonly execution: Execution;
+  /** How long a lock is tried to settle. Once settling has begun, all locks share the time. */
+  settleTime: () => SettleTime;
+  /**
+   * Acquisitions that have not ended: one that comes too late gives back what it took. None may
+   * outlive the answer.
+   */
+  readonly underWay: Set<Promise<void>>;
   /** The tokens of the locks around this run. */
   readonly around: readonly string[];
 }

@@ -60,7 +60,7 @@ export interface LocksContext<TRecord = any> {
   readonly locks: BatchLocks<TRecord>;
 }
 
-/** With `onMissingKey: 'run'` a record may have no lock. */
+/** With `onMissingKey` or `onUnavailable` as `'run'` a record may have no lock. */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
 export interface MaybeLocksContext<TRecord = any> {
   readonly locks: BatchLocks<TRecord, Lock | undefined>;

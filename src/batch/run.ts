@@ -2,7 +2,7 @@ import type { Context } from "aws-lambda";
 import { LockBatchError, LockLostError } from "../common/errors.ts";
 import type { KeptReason } from "../common/events.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
-import { describeExecution, patienceOf } from "../lambda/execution.ts";
+import { describeExecution, patienceOf, settleTimeOf } from "../lambda/execution.ts";
 import { locksOf } from "../lambda/locks-of.ts";
 import { checkInvocation } from "../lambda/options.ts";
 import { isStream, refuseStreaming } from "../lambda/streams.ts";
@@ -32,7 +32,9 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
     }
     const { clock, report } = locks;
     const around = tokensIn(context);
-    const request = { caller, options, locks, clock, report, disabled, batch, context, execution, around };
+    const settleTime = settleTimeOf(options.settleMs, locks, execution);
+    const parts = { caller, options, locks, clock, report, disabled, batch, context, execution, around };
+    const request: BatchRequest = { ...parts, settleTime, underWay: new Set() };
     const items = toItems(request);
     await acquireBatch(request, items);
     const run = new BatchRun(request, items);

@@ -1,6 +1,7 @@
 import type { Context } from "aws-lambda";
 import { checkArgument, FUNCTION } from "../common/rules.ts";
 import { isMiddyTimeout } from "../lambda/middy-request.ts";
+import type { WithLock } from "../lambda/options.ts";
 import { isStream, refuseCallback, refuseStreaming } from "../lambda/streams.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
 import type { BatchResponse, BatchResult } from "./outcome.ts";
@@ -28,7 +29,7 @@ export function withLockBatch<TRecord, TContext extends object = Context>(
     event: BatchEvent<TRecord>,
     context: TContext & LocksContext<TRecord>,
   ) => PromiseLike<BatchResult> | BatchResult,
-  options: DynamoLockBatchOptions<TRecord> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoLockBatchOptions<TRecord> & WithLock,
 ): (event: BatchEvent<TRecord>, context: TContext) => Promise<BatchResponse>;
 export function withLockBatch<TRecord, TContext extends object = Context>(
   handler: (

@@ -12,13 +12,14 @@ import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
-import { CLIENT_CONTRADICTIONS, DEFAULTS } from "../lock/options.ts";
+import { CLIENT_CONTRADICTIONS, DEFAULTS, SETTLE_TIME_RULES } from "../lock/options.ts";
 import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
 import {
   ACQUIRE_RULES,
   type AcquireOptions,
+  type CloseOptions,
   LOCK_CLIENT_RULES,
   type LockClientOptions,
   ONCE_RULES,
@@ -227,13 +228,18 @@ export class LockClient implements LockClientLike {
    * Releases every lock of this client that is still held, and destroys the DynamoDB client if it
    * was made here. One failing release doesn't stop the rest. Afterwards nothing can be acquired.
    *
+   * @example
+   * process.once("SIGTERM", () => locks.close({ settleMs: 2_000 }).finally(() => process.exit()));
+   *
    * @throws AggregateError of the releases that failed
    */
-  async close(): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions("close", options, SETTLE_TIME_RULES);
     const { closing, acquiring, held, transport } = this.#locks;
+    const time = this.#locks.settleTime(options.settleMs);
     closing.abort(new LockError("LOCK_CLOSED", "LockClient is closed: acquire from a new one"));
     await Promise.allSettled(acquiring); // they end by the signal, and give back what they took
-    const outcomes = await Promise.allSettled([...held].map((lock) => lock.releaseAll()));
+    const outcomes = await Promise.allSettled([...held].map((lock) => lock.releaseAll(time)));
     transport.close();
     const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
     if (errors.length > 0)

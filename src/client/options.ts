@@ -16,6 +16,8 @@ import {
   REPORT_RULES,
   type RememberOptions,
   type ReportOptions,
+  SETTLE_TIME_RULES,
+  type SettleTimeOptions,
   TABLE_RULES,
   type TableOptions,
 } from "../lock/options.ts";
@@ -30,7 +32,8 @@ export interface LockClientOptions
     ReportOptions,
     LeaseOptions,
     RememberOptions,
-    OwnerOptions {
+    OwnerOptions,
+    SettleTimeOptions {
   /** Prefix of every key, so that programs which share a table don't meet. Must not contain '#'. */
   readonly namespace?: string | undefined;
   /**
@@ -44,6 +47,9 @@ export interface LockClientOptions
   /** Chance, for tests: 0 <= n < 1. */
   readonly random?: (() => number) | undefined;
 }
+
+/** Options of `close`: how long the locks that are still held are tried to release. */
+export interface CloseOptions extends SettleTimeOptions {}
 
 /** Options of `tryAcquire`, which doesn't wait. */
 export interface TryAcquireOptions extends TakeOptions {
@@ -91,6 +97,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   LEASE_RULES,
   REMEMBER_RULES,
   OWNER_RULES,
+  SETTLE_TIME_RULES,
   {
     namespace: "a non-empty string of whole characters, without '#'",
     ensureTable: BOOLEAN,

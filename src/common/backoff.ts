@@ -6,6 +6,12 @@ export interface Backoff {
   readonly maxMs: number;
 }
 
+/** Between two requests to a DynamoDB that is throttled, fails, or doesn't answer. */
+export const FAULT_BACKOFF: Backoff = { minMs: 50, maxMs: 2_000 };
+
+/** Between two requests where another transaction is in the way, which is over in a moment. */
+export const CONFLICT_BACKOFF: Backoff = { minMs: 20, maxMs: 500 };
+
 /**
  * The delay after an attempt (the first is 0), in ms. Full jitter: anywhere between 0 and an
  * exponentially growing bound, which spreads contenders best

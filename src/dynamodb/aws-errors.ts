@@ -43,7 +43,7 @@ export const PASSING = /Throttling|ThroughputExceeded|RequestLimitExceeded|Trans
  * `UND_ERR_SOCKET`.
  */
 const FAULT =
-  /\b(TransactionInProgress|InternalServer|ServiceUnavailable|TimeoutError|RequestTimeout|(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)\b)/;
+  /\b(TransactionInProgress|InternalServer|ServiceUnavailable|TimeoutError|AbortError|RequestTimeout|(?!ERR_INVALID)(E[A-Z_]+|ERR_\w+|UND_ERR_\w+)\b)/;
 
 /**
  * The fate of a request that failed. `refused`: DynamoDB did not apply it, and would not again.
@@ -72,6 +72,9 @@ export const isConflict = (error: unknown): boolean => {
 /** Whether DynamoDB refused the request for the moment: the same may be applied a moment later. */
 export const isPassing = (error: unknown): boolean => fateOf(error) === "passing" || isConflict(error);
 
+/** Whether the same request may succeed a moment later. Expects an error as the SDK throws it. */
+export const mayPass = (error: unknown): boolean => ["passing", "unknown"].includes(fateOf(error));
+
 /** Whether an error is DynamoDB's own word that it did not apply the request. */
 export const isRefusal = (error: unknown): boolean => ["refused", "passing"].includes(fateOf(error));
 
@@ -97,7 +100,7 @@ export const mayHaveApplied = (error: unknown): boolean =>
 
 /** Whether the same request may succeed a moment later. Expects one of our errors. */
 export const isTransient = (error: unknown): boolean =>
-  error instanceof LockError && error.code === "LOCK_REQUEST" && ["passing", "unknown"].includes(fateOf(error.cause));
+  error instanceof LockError && error.code === "LOCK_REQUEST" && mayPass(error.cause);
 
 /**
  * Whether the request may have applied, also if a later attempt was refused for good. Expects one

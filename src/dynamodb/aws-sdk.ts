@@ -42,9 +42,27 @@ export const MORE_COMMANDS: Commands = {
   UpdateTimeToLive: UpdateTimeToLiveCommand,
 };
 
+/** The bound of a request where the client has none of its own. */
+const REQUEST_MS = 1_000;
+
+/** The client's own `requestTimeout`, which its handler of requests keeps as a Promise. */
+const timeoutOf = async (client: DynamoDBClientLike): Promise<number | undefined> => {
+  try {
+    const { configProvider } = (client as DynamoDBClient).config.requestHandler as { configProvider?: unknown };
+    const { requestTimeout } = Object(await configProvider);
+    return Number(requestTimeout) || undefined;
+  } catch {
+    return undefined; // a stand-in for a client
+  }
+};
+
 /** A transport on a client of the user's, which stays open. */
 export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transport => {
   const commands = { ...HANDLER_COMMANDS, ...more };
+  let requestMs = REQUEST_MS;
+  void timeoutOf(client).then((ms) => {
+    requestMs = ms || REQUEST_MS;
+  });
   return {
     send: (operation, input, { signal, onFailure } = {}) => {
       const command = new (commands[operation] as Commands[string])(input);
@@ -59,6 +77,7 @@ export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transp
       }
       return client.send(command, signal && { abortSignal: signal }) as Output;
     },
+    requestMs: () => requestMs,
     region: async () => (client as DynamoDBClient).config.region(),
     close: () => {},
   };

@@ -8,6 +8,7 @@ import { LockError, LockLostError, textOf } from "../common/errors.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 import { type Ending, holding, type Proof, renew, settle, settleAll, type Write } from "../protocol/writes.ts";
 import { isRefusal, reasonsOf } from "./aws-errors.ts";
+import type { Bounds } from "./persist.ts";
 import type { Refusal, Table } from "./table.ts";
 import { explained } from "./translate.ts";
 
@@ -32,8 +33,12 @@ export type HolderReply =
       readonly retried: boolean;
     };
 
-/** The one who writes: the keys that it took together, its proof, and the present in epoch ms. */
+/**
+ * The one who writes: the keys that it took together, its proof, the present in epoch ms, and how
+ * long the write is tried.
+ */
 export interface Holder {
+  readonly bounds: Bounds;
   readonly table: Table;
   readonly keys: readonly string[];
   readonly proof: Proof;
@@ -67,12 +72,12 @@ export const sendEnding = async (holder: Holder, ending: Ending): Promise<Holder
 };
 
 const send = async (
-  { table, proof }: Holder,
+  { table, proof, bounds }: Holder,
   writes: readonly Write[],
   status: "IN_PROGRESS" | Ending["status"],
   end?: number,
 ): Promise<HolderReply> => {
-  const reply = await table.write(writes);
+  const reply = await table.write(writes, bounds);
   return reply.applied ? { done: true, status } : (judge(table, proof, reply, end) as HolderReply);
 };
 
@@ -124,7 +129,7 @@ export interface Commit {
  * @throws What is certain as it came: the application's own conditions, a conflict. While an
  * attempt is in doubt, a `LockError` LOCK_REQUEST.
  */
-export const sendCommit = async ({ table, keys, proof, now }: Holder, commit: Commit): Promise<HolderReply> => {
+export const sendCommit = async ({ table, keys, proof, now, bounds }: Holder, commit: Commit): Promise<HolderReply> => {
   const { items, ending } = commit;
   const own = table.isFree ? [] : settleAll(keys, proof, ending, now);
   if (!commit.inDoubt) commit.input = undefined;
@@ -142,13 +147,13 @@ export const sendCommit = async ({ table, keys, proof, now }: Holder, commit: Co
       const onFailure = (error: unknown) => {
         if (!isRefusal(error)) commit.inDoubt = true;
       };
-      await table.transport.send("TransactWriteItems", commit.input, { onFailure });
+      await table.persist("TransactWriteItems", commit.input, { ...bounds, onFailure, retries: "none" });
     }
     return { done: true, status: "FINISHED" };
   } catch (error) {
     const { inDoubt } = commit;
     const reasons = reasonsOf(error);
-    const refusals = await table.refusals(own, reasons.slice(items.length));
+    const refusals = await table.refusals(own, reasons.slice(items.length), false, bounds);
     const reply = judge(table, proof, { refusals, retried: inDoubt });
     if (reply && !reply.done) return { ...reply, inDoubt };
     // FINISHED, but not by this commit.
@@ -158,7 +163,7 @@ export const sendCommit = async ({ table, keys, proof, now }: Holder, commit: Co
     // An earlier attempt may have applied, and made the application's own conditions fail.
     const [key] = table.isFree ? [] : keys;
     if (key !== undefined && reasons.some(({ Code }) => Code === "ConditionalCheckFailed")) {
-      const item = await table.readItem(key).catch(() => undefined);
+      const item = await table.readItem(key, bounds).catch(() => undefined);
       const found = judge(table, proof, { refusals: [{ key, item }], retried: true });
       if (found?.done) return found;
     }

@@ -6,6 +6,7 @@ import type { LockRecord } from "../common/record.ts";
 import { keyOf } from "../protocol/expression.ts";
 import type { Item } from "../protocol/item.ts";
 import { isTransient } from "./aws-errors.ts";
+import { LARGE_REPLY } from "./persist.ts";
 import type { Table } from "./table.ts";
 
 /**
@@ -35,11 +36,13 @@ export const readMany = async (
     const batch = pending.slice(0, MAX_KEYS);
     const Keys = batch.map((key) => keyOf(layout, key));
     const input = { RequestItems: { [layout.tableName]: { Keys, ConsistentRead: true } } };
-    const reply = await table.send("BatchGetItem", input, { signal }).catch((error: unknown) => {
-      signal?.throwIfAborted();
-      if (!isTransient(error) || failures === MAX_RETRIES) throw error;
-      return { UnprocessedKeys: { [layout.tableName]: { Keys } } };
-    });
+    const reply = await table
+      .send("BatchGetItem", input, { signal, retries: "none", tries: LARGE_REPLY })
+      .catch((error: unknown) => {
+        signal?.throwIfAborted();
+        if (!isTransient(error) || failures === MAX_RETRIES) throw error;
+        return { UnprocessedKeys: { [layout.tableName]: { Keys } } };
+      });
     const items = Object.values(reply.Responses ?? {}).flat() as Item[];
     found.push(...items.map((item) => table.record(item, keyIn(item))));
     const left = Object.values(reply.UnprocessedKeys ?? {}) as { Keys?: Item[] }[];

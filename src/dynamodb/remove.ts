@@ -7,7 +7,7 @@ import type { Table } from "./table.ts";
 export const removeAsSeen = async (table: Table, seen: LockRecord): Promise<boolean> => {
   const input = { ...table.toRequest(asSeen(seen)), ReturnValuesOnConditionCheckFailure: "ALL_OLD" };
   try {
-    await table.transport.send("DeleteItem", input);
+    await table.persist("DeleteItem", input);
     return true;
   } catch (error) {
     if (!isNamed(error, "ConditionalCheckFailedException")) throw await table.translate("DeleteItem", error);

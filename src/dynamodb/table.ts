@@ -1,6 +1,5 @@
 /** Sends writes and reads to one table, and says what their replies mean. */
 
-import { delayMs } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { type LockError, LockTableError } from "../common/errors.ts";
 import type { LockRecord } from "../common/record.ts";
@@ -8,16 +7,9 @@ import { createRequests, keyOf, type TableLayout, type WriteRequest } from "../p
 import { FIELDS, isStatus, toRecord } from "../protocol/fields.ts";
 import type { Item } from "../protocol/item.ts";
 import type { Write } from "../protocol/writes.ts";
-import {
-  type CancellationReason,
-  isConflict,
-  isNamed,
-  isTransient,
-  mayHaveApplied,
-  reasonsOf,
-  rememberDoubt,
-} from "./aws-errors.ts";
+import { type CancellationReason, isNamed, isTransient, mayHaveApplied, reasonsOf } from "./aws-errors.ts";
 import { decompress } from "./compress.ts";
+import { type Bounds, persist } from "./persist.ts";
 import { translate } from "./translate.ts";
 import type { Output, SendOptions, Transport } from "./transport.ts";
 
@@ -42,18 +34,19 @@ export interface Refusal {
   readonly item: Item | undefined;
 }
 
-export interface WriteOptions {
+export interface WriteOptions extends Bounds {
   /** Bring the item as it was before. */
   readonly returnsBefore?: boolean;
   /** The condition holds where there is no item. */
   readonly allowsAbsent?: boolean;
 }
 
+export interface ReadOptions extends Bounds {
+  readonly consistent?: boolean | undefined;
+}
+
 /** How often a write is sent that is refused though no item is there, by the engine's own word. */
 const MAX_WITHOUT_ITEM = 3;
-
-const CONFLICT_ATTEMPTS = 5;
-const CONFLICT_BACKOFF = { minMs: 20, maxMs: 1_000 };
 
 export class Table {
   readonly layout: TableLayout;
@@ -77,10 +70,15 @@ export class Table {
     this.#random = random;
   }
 
+  /** Sends a request within bounds. Rejects with the error of DynamoDB or of the network. */
+  persist(operation: string, input: object, bounds?: Bounds & Pick<SendOptions, "onFailure">): Promise<Output> {
+    return persist(this.transport, this.#clock, this.#random, [operation, input], bounds);
+  }
+
   /** @throws LockTableError, LockError that says what to do. */
-  async send(operation: string, input: object, options?: SendOptions): Promise<Output> {
+  async send(operation: string, input: object, bounds?: Bounds): Promise<Output> {
     try {
-      return await this.transport.send(operation, input, options);
+      return await this.persist(operation, input, bounds);
     } catch (error) {
       throw await this.translate(operation, error);
     }
@@ -108,23 +106,24 @@ export class Table {
    * after a lost reply succeeds
    * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
    */
-  async #writeOnce(writes: readonly Write[], { returnsBefore, allowsAbsent = false }: WriteOptions): Promise<Reply> {
+  async #writeOnce(writes: readonly Write[], options: WriteOptions): Promise<Reply> {
+    const { returnsBefore, allowsAbsent = false, ...bounds } = options;
     const requests = writes.map((write) => ({
       ...this.toRequest(write),
       ReturnValuesOnConditionCheckFailure: "ALL_OLD",
     }));
-    const [operation, input] =
+    const [operation, input]: [string, object] =
       requests.length === 1
         ? ["UpdateItem", { ...requests[0], ...(returnsBefore && { ReturnValues: "ALL_OLD" }) }]
         : ["TransactWriteItems", { TransactItems: requests.map((Update) => ({ Update })) }];
     try {
-      const reply = await this.#unconflicted(() => this.transport.send(operation, input));
+      const reply = await this.persist(operation, input, bounds);
       return { applied: true, before: reply?.Attributes };
     } catch (error) {
       const refused: readonly CancellationReason[] = isNamed(error, "ConditionalCheckFailedException")
         ? [{ Code: "ConditionalCheckFailed", Item: error.Item }]
         : reasonsOf(error);
-      const refusals = await this.refusals(writes, refused, allowsAbsent);
+      const refusals = await this.refusals(writes, refused, allowsAbsent, bounds);
       if (refusals.length === 0) throw await this.translate(operation, error);
       return { applied: false, refusals, retried: mayHaveApplied(error) };
     }
@@ -135,13 +134,14 @@ export class Table {
     writes: readonly Pick<Write, "key">[],
     reasons: readonly CancellationReason[],
     allowsAbsent = false,
+    bounds?: Bounds,
   ): Promise<Refusal[]> {
     const refused = writes.flatMap(({ key }, index) => {
       const { Code, Item } = reasons[index] ?? {};
       return Code === "ConditionalCheckFailed" ? [{ key, item: Item }] : [];
     });
     return Promise.all(
-      refused.map(async ({ key, item }) => ({ key, item: item ?? (await this.#find(key, allowsAbsent)) })),
+      refused.map(async ({ key, item }) => ({ key, item: item ?? (await this.#find(key, allowsAbsent, bounds)) })),
     );
   }
 
@@ -150,9 +150,9 @@ export class Table {
    * engine or a mock does not. `undefined`: it is gone by then, or, for a write that needs an item,
    * it has been gone before.
    */
-  async #find(key: string, allowsAbsent: boolean): Promise<Item | undefined> {
+  async #find(key: string, allowsAbsent: boolean, bounds?: Bounds): Promise<Item | undefined> {
     try {
-      return await this.readItem(key);
+      return await this.readItem(key, bounds);
     } catch (error) {
       if (!allowsAbsent) return undefined;
       throw isTransient(error) ? error : this.#noItem(key, error);
@@ -167,35 +167,16 @@ export class Table {
     );
   }
 
-  /**
-   * Waits out a transaction of somebody else on the same items: it is over in a moment, and no news
-   * to the caller. A conflict says nothing of an attempt before it whose reply was lost, so that is
-   * remembered for the error that ends the last attempt.
-   */
-  async #unconflicted(send: () => Promise<Output>): Promise<Output> {
-    let inDoubt = false;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await send();
-      } catch (error) {
-        inDoubt ||= mayHaveApplied(error);
-        if (inDoubt) rememberDoubt(error);
-        if (attempt + 1 === CONFLICT_ATTEMPTS || !isConflict(error)) throw error;
-        await this.#clock.sleep(delayMs(attempt, CONFLICT_BACKOFF, this.#random));
-      }
-    }
-  }
-
   /** Strongly consistent, or for half the price as it was a moment ago. */
-  async readItem(key: string, consistent = true): Promise<Item | undefined> {
+  async readItem(key: string, { consistent = true, ...bounds }: ReadOptions = {}): Promise<Item | undefined> {
     if (this.isFree) return undefined;
     const input = { TableName: this.layout.tableName, Key: keyOf(this.layout, key), ConsistentRead: consistent };
     // A mock that was not told what to answer gives nothing at all.
-    return (await this.send("GetItem", input))?.Item;
+    return (await this.send("GetItem", input, bounds))?.Item;
   }
 
-  async read(key: string, consistent = true): Promise<LockRecord | undefined> {
-    const item = await this.readItem(key, consistent);
+  async read(key: string, options?: ReadOptions): Promise<LockRecord | undefined> {
+    const item = await this.readItem(key, options);
     return item && this.record(item, key);
   }
 

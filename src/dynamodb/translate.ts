@@ -3,7 +3,7 @@
  */
 import { LockError, LockTableError, textOf } from "../common/errors.ts";
 import type { TableLayout } from "../protocol/expression.ts";
-import { codesOf, fateOf, isNamed, mayHaveApplied, PASSING, reasonsOf } from "./aws-errors.ts";
+import { codesOf, isNamed, mayHaveApplied, mayPass, PASSING, reasonsOf } from "./aws-errors.ts";
 
 /** How DynamoDB, and after it DynamoDB Local, say that the key is not the table's. */
 const KEY_SCHEMA = /key element|number of conditions on the keys|required keys was not given|type mismatch for key/i;
@@ -46,7 +46,7 @@ const detailsOf = (error: unknown): string =>
 /** The error of ours for a request that failed, with what it means for the caller. */
 export const failureOf = (action: string, tableName: string, error: unknown): LockError => {
   const details = detailsOf(error);
-  const isTransient = ["passing", "unknown"].includes(fateOf(error));
+  const isTransient = mayPass(error);
   const advice = adviceOn(action, tableName).find(([symptom]) => symptom.test(`${details} ${codesOf(error)}`))?.[1];
   const about = `${action} on table ${tableName} failed: ${details.replace(/\.$/, "")}`;
   const message = `${about}. ${whatIsUndone(action, error)}${advice ? ` ${advice}.` : ""}`;

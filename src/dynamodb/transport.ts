@@ -21,6 +21,8 @@ export type Send = (operation: string, input: object, options?: SendOptions) => 
 
 export interface Transport {
   readonly send: Send;
+  /** How long the reply to one request may take at first, in ms. */
+  requestMs(): number;
   /** The region, for error messages. */
   region(): Promise<string>;
   /** Closes its connections. */

@@ -2,7 +2,13 @@ import type { Context } from "aws-lambda";
 import { createGuard } from "../lambda/guard.ts";
 import { createMiddleware } from "../lambda/middleware.ts";
 import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
-import { checkInvocation, type EventOf, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import {
+  checkInvocation,
+  type EventOf,
+  type LockContext,
+  type MaybeLockContext,
+  type WithLock,
+} from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions } from "./options.ts";
 
@@ -22,7 +28,7 @@ import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions }
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(
-  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoLockOptions<TEvent> & WithLock,
 ): DynamoLockMiddleware<EventOf<TEvent>, Context & LockContext>;
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockOptions
 export function dynamoLock<TEvent = any>(

@@ -1,7 +1,7 @@
 import type { Context } from "aws-lambda";
 import type { Jsonified } from "../common/jsonified.ts";
 import { createGuard } from "../lambda/guard.ts";
-import { checkInvocation, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import { checkInvocation, type LockContext, type MaybeLockContext, type WithLock } from "../lambda/options.ts";
 import { checkHandler, wrapHandler } from "../lambda/wrapper.ts";
 import { DYNAMO_LOCK_CONTRADICTIONS, DYNAMO_LOCK_RULES, type DynamoLockOptions } from "./options.ts";
 
@@ -28,7 +28,7 @@ type NotStored = { readonly storeResponse: false } | { readonly onSuccess: "rele
  */
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
-  options: DynamoLockOptions<TEvent> & NotStored & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoLockOptions<TEvent> & NotStored & WithLock,
 ): (event: TEvent, context: TContext) => Promise<TResult>;
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,
@@ -36,7 +36,7 @@ export function withLock<TEvent, TResult, TContext extends object = Context>(
 ): (event: TEvent, context: TContext) => Promise<TResult>;
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
-  options: DynamoLockOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoLockOptions<TEvent> & WithLock,
 ): (event: TEvent, context: TContext) => Promise<Jsonified<TResult>>;
 export function withLock<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,

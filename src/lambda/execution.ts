@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
 import { fits, show, TEXT } from "../common/rules.ts";
-import type { AttemptOptions } from "../lock/locks.ts";
+import type { SettleTime } from "../lock/lock-writes.ts";
+import type { AttemptOptions, Locks } from "../lock/locks.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
 /** The part of an invocation's context that is needed here. */
@@ -66,22 +67,37 @@ export const leaseOf = (
 export const timeUntil = (reserveMs: number, { remainingMs }: Execution): number => remainingMs() - reserveMs;
 
 /**
- * Time of the invocation that is kept for settling and answering, after calls on a lock were waited
- * for.
+ * The time that an invocation has for something, in ms: up to `reserveMs` before its end, and half
+ * of what is left where that is more. An invocation without time left is one of a test.
  */
-const SETTLE_RESERVE_MS = 500;
+const timeFor = (reserveMs: number, { remainingMs }: Execution): number => {
+  const leftMs = remainingMs();
+  return leftMs > 0 ? Math.max(leftMs - reserveMs, leftMs / 2) : Number.POSITIVE_INFINITY;
+};
+
+/** The time that waiting for a key, and for DynamoDB, leaves to the handler. */
+const ACQUIRE_RESERVE_MS = 500;
+/** The time that settling leaves to what comes after it: other middlewares, and the response. */
+const SETTLE_RESERVE_MS = 300;
+
+/** How long an acquisition may take at most, in ms. */
+export const acquireTimeOf = (execution: Execution): number => timeFor(ACQUIRE_RESERVE_MS, execution);
+
+/** Gives how long a lock of an invocation is tried to settle. */
+export const settleTimeOf =
+  (settleMs: number | undefined, locks: Locks, execution: Execution): (() => SettleTime) =>
+  () =>
+    locks.settleTime(settleMs, timeFor(SETTLE_RESERVE_MS, execution));
 
 /**
  * How long to wait at most for calls on a lock that the handler has not awaited: one that hangs
- * must not eat the invocation.
+ * must not eat the invocation. Then there is time to settle.
  */
 export const patienceOf = (execution: Execution): number => {
   const leftMs = timeUntil(0, execution);
-  return leftMs - Math.min(SETTLE_RESERVE_MS, leftMs / 4);
+  return leftMs - Math.min(ACQUIRE_RESERVE_MS, leftMs / 4);
 };
 
-/**
- * How long to wait for a held key at most, so that `reserveMs` of the invocation are left after it.
- */
-export const waitOf = (waitMs = 0, reserveMs: number, execution: Execution): number =>
-  Math.max(0, Math.min(waitMs, timeUntil(reserveMs, execution)));
+/** How long to wait for a held key at most. */
+export const waitOf = (waitMs = 0, execution: Execution): number =>
+  Math.max(0, Math.min(waitMs, timeUntil(ACQUIRE_RESERVE_MS, execution)));

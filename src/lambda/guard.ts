@@ -6,13 +6,23 @@ import { isMissing, type Keys, toStoredKeys } from "../common/key.ts";
 import { print } from "../common/print.ts";
 import { type StorableResult, toStorable } from "../common/result.ts";
 import { fits, show } from "../common/rules.ts";
+import { isTransient } from "../dynamodb/aws-errors.ts";
 import type { Lock } from "../lock/lock.ts";
-import type { AttemptOptions } from "../lock/locks.ts";
+import type { AttemptOptions, Locks } from "../lock/locks.ts";
 import { isRefused } from "../lock/refused.ts";
 import type { Unawaited } from "../lock/under-way.ts";
 import { answer, toCopy } from "./answer.ts";
 import { contextOfRun, tokensIn } from "./context.ts";
-import { describeExecution, type Execution, leaseOf, ownerOf, patienceOf, waitOf } from "./execution.ts";
+import {
+  acquireTimeOf,
+  describeExecution,
+  type Execution,
+  leaseOf,
+  ownerOf,
+  patienceOf,
+  settleTimeOf,
+  waitOf,
+} from "./execution.ts";
 import { locksOf } from "./locks-of.ts";
 import {
   type AnswerOptions,
@@ -111,15 +121,17 @@ export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const around = tokensIn(context);
       const attempt = await locks
-        .attempt(keys, { ...acquisitionOf(options, execution), owner, fingerprint, around })
+        .attempt(keys, { ...acquisitionOf(options, locks, execution), owner, fingerprint, around })
         .catch((error: unknown) => {
           if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
             return error;
-          throw error;
+          if (options.onUnavailable !== "run" || !isTransient(error)) throw error;
+          locks.report({ type: "unavailable", key: keys[0], owner, error });
+          return undefined;
         });
-      if (isRefused(attempt) || attempt instanceof LockTimeoutError)
+      if (attempt && (isRefused(attempt) || attempt instanceof LockTimeoutError))
         return { run: false, response: await answer(locks, attempt, duplicates, request) };
-      if (isOfBatch) ofBatches.add(attempt);
+      if (attempt && isOfBatch) ofBatches.add(attempt);
       return begun(attempt, context);
     },
 
@@ -199,10 +211,7 @@ const decide = async ({ onError = "release", semaphore }: GuardOptions<never>, e
   return "release";
 };
 
-/** The time that waiting leaves to the handler. */
-const WAIT_RESERVE_MS = 500;
-
-const acquisitionOf = (options: GuardOptions<never>, execution: Execution): AttemptOptions => {
+const acquisitionOf = (options: GuardOptions<never>, locks: Locks, execution: Execution): AttemptOptions => {
   const { leaseMs, expiry, semaphore, onLost } = options;
   const { durableArn } = execution;
   if (leaseMs === undefined && durableArn !== undefined && !semaphore) {
@@ -210,7 +219,7 @@ const acquisitionOf = (options: GuardOptions<never>, execution: Execution): Atte
       "leaseMs must be set in a durable execution, which outlives its invocations: at least its execution timeout",
     );
   }
-  const waitMs = waitOf(options.waitMs, WAIT_RESERVE_MS, execution);
+  const waitMs = waitOf(options.waitMs, execution);
   const askedMs = waitMs < (options.waitMs ?? 0) ? options.waitMs : undefined;
   const lease = leaseOf({ leaseMs, heartbeatMs: options.heartbeatMs }, execution);
   return {
@@ -220,6 +229,8 @@ const acquisitionOf = (options: GuardOptions<never>, execution: Execution): Atte
     onLost,
     waitMs,
     askedMs,
+    withinMs: acquireTimeOf(execution),
+    settleTime: settleTimeOf(options.settleMs, locks, execution),
     rememberMs: options.rememberMs,
     execution: durableArn,
   };

@@ -36,6 +36,8 @@ import {
   REPORT_RULES,
   type RememberOptions,
   type ReportOptions,
+  SETTLE_TIME_RULES,
+  type SettleTimeOptions,
   TABLE_RULES,
   type TableOptions,
 } from "../lock/options.ts";
@@ -75,6 +77,13 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
    */
   readonly onMissingKey?: "throw" | "run" | undefined;
   /**
+   * When DynamoDB is away (throttled, failing, or without an answer) until the time for an
+   * acquisition is over: `'throw'` its error, so that the event is retried, or `'run'` without a
+   * lock, if running twice is better than not at all. Each such run is reported (`unavailable`).
+   * @default `'throw'`
+   */
+  readonly onUnavailable?: "throw" | "run" | undefined;
+  /**
    * Middy's `timeoutEarlyInMillis`, if you change that and have your own `timeoutEarlyResponse`: a
    * response in the last `timeoutEarlyMs` of the invocation may come from it while the handler
    * still runs, so the key is left to its lease.
@@ -91,7 +100,11 @@ export interface InvocationOptions<TInput> extends TableOptions, ReportOptions {
 }
 
 /** How the key is held while the handler runs. */
-export interface HoldingOptions<TLease = number> extends LeaseOptions<TLease>, WaitOptions, LossOptions {}
+export interface HoldingOptions<TLease = number>
+  extends LeaseOptions<TLease>,
+    WaitOptions,
+    LossOptions,
+    SettleTimeOptions {}
 
 /** How repeats are known, and for how long. */
 export interface RepeatOptions<TInput> extends RememberOptions {
@@ -137,9 +150,15 @@ export interface LockContext {
   readonly lock: Lock;
 }
 
-/** With `onMissingKey: 'run'` there may be no lock. */
+/** With `onMissingKey` or `onUnavailable` as `'run'` there may be no lock. */
 export interface MaybeLockContext {
   readonly lock?: Lock;
+}
+
+/** Options under which every handler has a lock, or its records have. */
+export interface WithLock {
+  readonly onMissingKey?: "throw" | undefined;
+  readonly onUnavailable?: "throw" | undefined;
 }
 
 /** The rule for `onError`, and for what it returns. */
@@ -158,12 +177,18 @@ export const INVOCATION_RULES: Rules<InvocationOptions<never>> = /* @__PURE__ */
     namespace: "false or a non-empty string of whole characters, without '#'",
     owner: FUNCTION,
     onMissingKey: "'throw' or 'run'",
+    onUnavailable: "'throw' or 'run'",
     timeoutEarlyMs: MS_OF_INVOCATION,
     disabled: BOOLEAN,
   },
 );
 
-export const HOLDING_RULES: Rules<HoldingOptions> = /* @__PURE__ */ join(LEASE_RULES, WAIT_RULES, LOSS_RULES);
+export const HOLDING_RULES: Rules<HoldingOptions> = /* @__PURE__ */ join(
+  LEASE_RULES,
+  WAIT_RULES,
+  LOSS_RULES,
+  SETTLE_TIME_RULES,
+);
 
 export const REPEAT_RULES: Rules<RepeatOptions<never>> = /* @__PURE__ */ join(REMEMBER_RULES, {
   fingerprint: FUNCTION,

@@ -1,5 +1,5 @@
 import type { Backoff } from "../common/backoff.ts";
-import { delayMs } from "../common/backoff.ts";
+import { delayMs, FAULT_BACKOFF } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockLostError, LockTimeoutError, PayloadMismatchError } from "../common/errors.ts";
 import type { LockEventListener } from "../common/events.ts";
@@ -8,7 +8,8 @@ import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import type { Rule } from "../common/rules.ts";
 import { isInDoubt, isTransient } from "../dynamodb/aws-errors.ts";
-import { sendEnding, sendRenewal } from "../dynamodb/holder.ts";
+import { type Holder, sendEnding, sendRenewal } from "../dynamodb/holder.ts";
+import type { Bounds } from "../dynamodb/persist.ts";
 import type { Reply, Table } from "../dynamodb/table.ts";
 import { untilOver } from "../protocol/expiry.ts";
 import { type Asked, acquire as acquireWrite, type Claim } from "../protocol/writes.ts";
@@ -37,6 +38,10 @@ export interface Wanted extends Asked {
   /** How long the user wanted to wait, where the end of the invocation has cut that to `waitMs`. */
   readonly askedMs?: number | undefined;
   readonly backoff: Backoff;
+  /** The end of the invocation, less what is kept of it, in ms: no answer is waited for longer. */
+  readonly withinMs: number;
+  /** A lease of an invocation ends with it: a reply that comes after that is given back. */
+  readonly isOfInvocation: boolean;
   readonly signal: AbortSignal;
   readonly force?: boolean | undefined;
   /** The tokens of the locks around the run that asks: what they hold is not waited for. */
@@ -80,6 +85,8 @@ export type Take = (attempt: Attempt) => Promise<Acquisition | readonly LockReco
 export interface Attempt extends AcquireContext {
   readonly wanted: Wanted;
   readonly leaseMs: number;
+  /** How long its requests may take. */
+  readonly bounds: Bounds;
   claim(key: string): Claim;
   /** Reads a reply: the acquisition, or the records that stand in the way. */
   taken(reply: Reply, now: number, more?: { slot?: number; fence?: number | undefined }): Acquisition | LockRecord[];
@@ -93,11 +100,14 @@ export interface Attempt extends AcquireContext {
 
 /** How often keys are tried for while none of them is held, or while they change hands. */
 const MAX_ROUNDS = 5;
+/** How long an acquisition that waits for nobody waits for a DynamoDB that fails for the moment. */
+const FAULTS_MS = 5_000;
 /**
- * How long giving back may take: it is a courtesy to the next, whose wait ends with the lease
- * anyway.
+ * How long giving back may take, in the time that is left and after it: it is a courtesy to the
+ * next, whose wait ends with the lease anyway.
  */
 const GIVE_BACK_MS = 1_000;
+const GIVE_BACK_AFTER_MS = 250;
 
 /**
  * Acquires, or waits until it can: polls with eventually consistent reads, which cost half a read
@@ -112,10 +122,34 @@ export const acquire = async (
 ): Promise<Acquisition | readonly LockRecord[]> => {
   const { table, clock, watch, random, report } = context;
   const { keys, token, owner, waitMs, askedMs = waitMs, signal, around = [], clockSkewMs, semaphore } = wanted;
+  const { withinMs } = wanted;
   const keyCount = keys.length > 1 ? keys.length : undefined;
-  const deadline = clock.monotonic() + waitMs;
-  const proofOf = (slot: number | undefined) => ({ table, keys, proof: { token, slot }, now: clock.now() });
-  const release = (slot?: number) => sendEnding(proofOf(slot), { status: "RELEASED" });
+  const begunAt = clock.monotonic();
+  const end = begunAt + withinMs;
+  const deadline = Math.min(end, begunAt + (waitMs || FAULTS_MS));
+  /** How often in a row DynamoDB has failed for the moment. */
+  let faults = 0;
+  /** The last of them. */
+  let fault: unknown;
+  /** A request that is begun in time is given the time of one. */
+  const bounds = (): Bounds => {
+    const until = Math.max(deadline, clock.monotonic() + table.transport.requestMs());
+    return { until: Math.min(end, until), tries: faults, retries: "conflicts", signal };
+  };
+  /** Giving back needs no signal, and little time. */
+  const lastBounds = (): Bounds => {
+    const now = clock.monotonic();
+    const atLeast = Math.min(GIVE_BACK_AFTER_MS, withinMs / 2);
+    return { until: Math.max(now + atLeast, Math.min(now + GIVE_BACK_MS, deadline)) };
+  };
+  const holderOf = (slot: number | undefined, within: Bounds): Holder => ({
+    table,
+    keys,
+    proof: { token, slot },
+    now: clock.now(),
+    bounds: within,
+  });
+  const release = (slot?: number) => sendEnding(holderOf(slot, lastBounds()), { status: "RELEASED" });
   /** Monotonic time of the first attempt whose fate is unknown: it may have acquired. */
   let doubtfulSince: number | undefined;
 
@@ -154,6 +188,7 @@ export const acquire = async (
       ...context,
       wanted,
       leaseMs,
+      bounds: bounds(),
       isForUs,
       untilFree,
       claim: (key) => ({ ...wanted, key, leaseMs, keyCount, watched: watch.over(key) }),
@@ -182,7 +217,9 @@ export const acquire = async (
     try {
       // Which slot an attempt took that we heard nothing of, only the record can tell.
       const record =
-        semaphore && doubtfulSince !== undefined ? await table.read(keys[0]).catch(() => undefined) : undefined;
+        semaphore && doubtfulSince !== undefined
+          ? await table.read(keys[0], self.bounds).catch(() => undefined)
+          : undefined;
       const reply = (record && found(record)) ?? (await (semaphore?.take ?? takeKeys)(self));
       if (!("length" in reply)) return isOver(reply) ? await revive(reply, isOver) : reply;
       if (reply.length === 0) return attempt(); // what was in the way is gone since it was seen
@@ -204,12 +241,13 @@ export const acquire = async (
     isOver: (acquisition: Acquisition) => boolean,
   ): Promise<Acquisition> => {
     const { slot, leaseMs } = acquisition;
+    const mayRenew = slot === undefined && !wanted.isOfInvocation && !signal.aborted;
     const acquiredAt = clock.now();
     // Another end than before, also when the wall clock stands still: who watches must see the
     // renewal.
     const expiresAt = Math.max(acquiredAt + leaseMs, acquisition.expiresAt + 1);
     const renewed = { ...acquisition, startedAt: clock.monotonic(), acquiredAt, expiresAt };
-    const reply = slot === undefined ? await sendRenewal(proofOf(slot), renewed) : undefined;
+    const reply = mayRenew ? await sendRenewal(holderOf(slot, bounds()), renewed) : undefined;
     if (reply?.done && !isOver(renewed)) return renewed;
     await release(slot);
     throw new LockLostError(keys[0], reply && !reply.done ? reply.reason : "expired");
@@ -217,7 +255,7 @@ export const acquire = async (
 
   /** Releases what an attempt may have taken without our hearing of it. */
   const giveBack = async (): Promise<void> => {
-    const record = semaphore && (await table.read(keys[0]));
+    const record = semaphore && (await table.read(keys[0], lastBounds()));
     const slot = record && recognise(record, token)?.slot;
     // If it fails too, the lease ends what was taken. The error that the caller gets is the first
     // one.
@@ -227,9 +265,15 @@ export const acquire = async (
   /** `undefined` for an error that may pass, within the deadline. */
   const retried = async <T>(operation: string, request: () => Promise<T>): Promise<T | undefined> => {
     try {
-      return await request();
+      const reply = await request();
+      faults = 0;
+      fault = undefined;
+      return reply;
     } catch (error) {
+      signal.throwIfAborted();
       if (!isTransient(error) || clock.monotonic() >= deadline) throw error;
+      faults++;
+      fault = error;
       report({ type: "retrying", key: keys[0], owner, operation, error });
       return undefined;
     }
@@ -254,14 +298,17 @@ export const acquire = async (
 
       do {
         const leftMs = deadline - clock.monotonic();
-        if (leftMs <= 0) throw timedOut(wanted, blocker);
-        const pauseMs = delayMs(round++, wanted.backoff, random);
+        if (leftMs <= 0) throw blocker || !fault ? timedOut(wanted, blocker) : fault;
+        const pauseMs = fault ? delayMs(faults, FAULT_BACKOFF, random) : delayMs(round++, wanted.backoff, random);
         // At the known end of the lease rather than after it; 0 would be a hot loop against a
         // record that refuses us.
         await clock.sleep(Math.min(pauseMs, leftMs, (blocker && untilFree(blocker)) || pauseMs), signal);
         if (!blocker) break; // nothing is known of it: write
         const { key } = blocker;
-        const seen = await retried("read", async () => (await table.read(key, false)) ?? "gone");
+        const seen = await retried(
+          "read",
+          async () => (await table.read(key, { ...bounds(), consistent: false })) ?? "gone",
+        );
         if (seen === "gone") blocker = undefined;
         else if (seen) blocker = seen;
         // A read may be of a moment ago: what it says of another payload, or of a finish, a write
@@ -269,12 +316,7 @@ export const acquire = async (
       } while (blocker && blocker.status !== "FINISHED" && !mismatchIn([blocker]) && untilFree(blocker) > 0);
     }
   } catch (error) {
-    if (doubtfulSince !== undefined) {
-      const given = new AbortController();
-      const waited = clock.sleep(GIVE_BACK_MS, given.signal).catch(() => {});
-      await Promise.race([giveBack().catch(() => {}), waited]);
-      given.abort();
-    }
+    if (doubtfulSince !== undefined) await giveBack().catch(() => {});
     throw error;
   }
 };
@@ -285,13 +327,15 @@ export const acquire = async (
  * no values back, so the token is set instead of counted: to the clock, which is ahead of every
  * counter that started at it, or above a record's that is not.
  */
-const takeKeys: Take = async ({ table, clock, wanted: { keys }, claim, taken, untilFree, isForUs }) => {
+const takeKeys: Take = async ({ table, clock, wanted: { keys }, bounds, claim, taken, untilFree, isForUs }) => {
   const seen = new Map<string, LockRecord>();
   let fence = keys.length > 1 ? clock.now() : undefined;
   for (let round = 1; ; round++) {
     const now = clock.now();
     const writes = keys.map((key) => acquireWrite({ ...claim(key), fence, seen: seen.get(key) }, now));
-    const outcome = taken(await table.write(writes, { returnsBefore: true, allowsAbsent: true }), now, { fence });
+    const outcome = taken(await table.write(writes, { ...bounds, returnsBefore: true, allowsAbsent: true }), now, {
+      fence,
+    });
     if (!("length" in outcome) || round === MAX_ROUNDS) return outcome;
     if (outcome.some((record) => untilFree(record) > 0)) return outcome;
     for (const record of outcome) {

@@ -1,14 +1,15 @@
 /** The writes of one lock, one at a time, and what their replies make of it. */
 import { isDeepStrictEqual } from "node:util";
-import { type Backoff, delayMs } from "../common/backoff.ts";
+import { CONFLICT_BACKOFF, delayMs, FAULT_BACKOFF } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, type LockLostReason } from "../common/errors.ts";
 import type { LockEvent } from "../common/events.ts";
 import type { Reporter } from "../common/report.ts";
 import type { StorableResult } from "../common/result.ts";
-import { isInDoubt, isPassing, isTransient } from "../dynamodb/aws-errors.ts";
+import { isConflict, isInDoubt, isPassing, isTransient } from "../dynamodb/aws-errors.ts";
 import { compress } from "../dynamodb/compress.ts";
 import { type Commit, type Holder, type HolderReply, sendCommit, sendEnding, sendRenewal } from "../dynamodb/holder.ts";
+import type { Bounds } from "../dynamodb/persist.ts";
 import type { Table } from "../dynamodb/table.ts";
 import { companionKey } from "../protocol/fields.ts";
 import type { TransactWriteItem } from "../protocol/item.ts";
@@ -17,6 +18,12 @@ import type { Acquisition, Wanted } from "./acquire.ts";
 import type { Finish } from "./ending.ts";
 import { Lease, type LeaseTimers } from "./lease.ts";
 import { WriteQueue } from "./write-queue.ts";
+
+/** Until when, in monotonic ms, a lock is tried to settle, and after which failures. */
+export interface SettleTime {
+  readonly until: number;
+  readonly retries: "all" | "conflicts";
+}
 
 /** The parts of its client that a lock needs. */
 export interface LockHost {
@@ -40,6 +47,8 @@ export interface PreparedEnding {
 }
 
 export interface LockWritesOptions extends LeaseTimers {
+  /** How long a write that is to end the lock is tried. */
+  readonly settleTime: () => SettleTime;
   /** JSON of the application's data that stands in the record. */
   readonly data: string | undefined;
   readonly onExpiring: (() => void) | undefined;
@@ -56,11 +65,8 @@ const FIXED_BYTES = 200;
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html).
  */
 const WRITE_UNIT_BYTES = 1024;
-/** The part of the lease that conflicts of a commit leave for a release and the caller's answer. */
-const MAX_RESERVE_MS = 500;
-/** How often a commit in doubt is sent again, each in the SDK's several attempts. */
-const MAX_IN_DOUBT = 2;
-const COMMIT_BACKOFF: Backoff = { minMs: 10, maxMs: 500 };
+/** How long a write that is to end the lock waits for a renewal on its way, which it makes needless. */
+const RENEWAL_MS = 250;
 
 export class LockWrites {
   readonly lease: Lease;
@@ -71,6 +77,10 @@ export class LockWrites {
   readonly #options: LockWritesOptions;
   readonly #abort = new AbortController();
   readonly #queue = new WriteQueue(this.signal);
+  /** Ends the renewal that is on its way. */
+  #renewal: AbortController | undefined;
+  /** How many renewals in a row have failed. */
+  #failedRenewals = 0;
   #settled: "finished" | "released" | "lost" | undefined;
   #lostReason: LockLostReason = "released";
   /** How many were asked to finish, commit or release: nobody may re-enter. */
@@ -125,21 +135,39 @@ export class LockWrites {
     return this.#wanted.keys[0];
   }
 
-  get #holder(): Holder {
+  #holder(bounds: Bounds): Holder {
     const { table, clock } = this.#host;
-    return { table, keys: this.#wanted.keys, proof: this.proof, now: clock.now() };
+    return { table, keys: this.#wanted.keys, proof: this.proof, now: clock.now(), bounds };
   }
 
+  #settleBounds(operation: string, time = this.#options.settleTime()): Bounds & SettleTime {
+    const { owner } = this.#wanted;
+    const onRetry = (error: unknown) =>
+      this.#host.report({ type: "retrying", key: this.#key, owner, operation, error });
+    return { ...time, onRetry };
+  }
+
+  /** By a heartbeat, which is repeated when its time comes, or to `ms` from now. */
   renew(ms?: number): Promise<void> {
+    const { clock } = this.#host;
     const renew = async () => {
       this.#checkOpen();
       if (this.#isOver) throw this.#lose("expired");
       if (this.#commit?.inDoubt) throw inDoubt("renewal"); // which FINISHED would refuse, as if the key were lost
       const renewal = this.lease.renewal(ms);
-      const reply = await sendRenewal(this.#holder, renewal).catch((error: unknown) => {
+      const end = clock.monotonic() + this.lease.remainingMs;
+      this.#renewal = new AbortController();
+      const { signal } = this.#renewal;
+      const bounds: Bounds =
+        ms === undefined ? { retries: "conflicts", tries: this.#failedRenewals } : this.#settleBounds("extend");
+      const { until = end } = bounds;
+      const holder = this.#holder({ ...bounds, until: Math.min(until, end), signal });
+      const reply = await sendRenewal(holder, renewal).catch((error: unknown) => {
+        this.#failedRenewals++;
         this.#report({ type: "failed", operation: "renew", error });
         throw error;
       });
+      this.#failedRenewals = 0;
       if (!reply.done) throw this.#lose(reply.reason, reply.key);
       // The reply came after the end of the lease that it was to prolong.
       if (this.#isOver) throw this.#lose("expired");
@@ -152,20 +180,22 @@ export class LockWrites {
   /** `undefined` if the key was finished before. */
   async finish(finish: Finish): Promise<PreparedEnding | undefined> {
     let prepared: PreparedEnding | undefined;
+    const bounds = this.#settleBounds("finish");
     await this.#settle(async () => {
       if (this.#settled === "finished") return;
-      prepared = await this.#prepare(finish);
+      prepared = await this.#prepare(finish, bounds);
       this.#commit = undefined; // from here on, FINISHED doesn't say by which of them
-      await this.#end("finish", prepared.ending, prepared);
+      await this.#end("finish", bounds, prepared.ending, prepared);
     });
     return prepared;
   }
 
   /** Does nothing if it is settled already. */
-  release(data: string | undefined): Promise<void> {
+  release(data: string | undefined, time?: SettleTime): Promise<void> {
+    const bounds = this.#settleBounds("release", time);
     return this.#settle(async () => {
       if (this.#settled !== "finished" && this.#settled !== "released") {
-        await this.#end("release", { status: "RELEASED", data });
+        await this.#end("release", bounds, { status: "RELEASED", data });
       }
     });
   }
@@ -173,6 +203,7 @@ export class LockWrites {
   /** Leaves the key to its lease: `reason` aborts the signal. */
   abandon(kept: KeptEvent["reason"], reason?: Error): void {
     this.lease.stop();
+    this.#renewal?.abort();
     this.#host.settled();
     if (this.#settled !== "finished" && this.#settled !== "released") this.#report({ type: "kept", reason: kept });
     if (reason) this.#abort.abort(reason);
@@ -180,52 +211,51 @@ export class LockWrites {
 
   /**
    * Sends a commit until its fate is known. What passes (conflicts with other transactions,
-   * throttling) is waited for as long as the lease lasts; what is in doubt is asked again with the
-   * same request. One write at a time, so that the lease is renewed between two attempts.
+   * throttling) is waited for; what is in doubt is asked again with the same request. One write at
+   * a time, so that the lease is renewed between two attempts.
    */
   async commit(items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
     const { clock, random } = this.#host;
-    const { remainingMs, leaseMs } = this.lease;
     const held = this.status === "held";
-    const deadline = clock.monotonic() + remainingMs - Math.min(MAX_RESERVE_MS, leaseMs / 4);
+    const bounds = this.#settleBounds("commit");
     let commit: CommitUnderWay | undefined;
-    const attempt = async () => {
-      commit ??= await this.#begin(items, finish);
-      await this.#attempt(commit);
-    };
-    this.#settling++;
     try {
-      for (let attempts = 0, doubts = 0; ; attempts++) {
+      for (let tries = 0; ; tries++) {
         try {
-          return await this.#queue.run(attempt);
+          return await this.#settle(async () => {
+            commit ??= await this.#begin(items, finish, bounds);
+            await this.#attempt(commit, { ...bounds, tries });
+          });
         } catch (error) {
-          const pauseMs = delayMs(attempts, COMMIT_BACKOFF, random);
-          const passes = isPassing(error instanceof LockError ? error.cause : error);
-          const again = passes || (isTransient(error) && doubts++ < MAX_IN_DOUBT);
-          if (!again || deadline - clock.monotonic() <= pauseMs) throw error;
+          const cause = error instanceof LockError ? error.cause : error;
+          const pauseMs = delayMs(tries, isConflict(cause) ? CONFLICT_BACKOFF : FAULT_BACKOFF, random);
+          const isAgain = isPassing(cause) || (isTransient(error) && bounds.retries === "all");
+          if (!isAgain || clock.monotonic() + pauseMs >= bounds.until) throw error;
           await clock.sleep(pauseMs);
         }
       }
     } catch (error) {
       if (commit?.inDoubt && !this.#settled) this.#fail("commit", error, held);
       throw error;
-    } finally {
-      this.#settling--;
     }
   }
 
   /** The commit to send: a new one, or again the one that is in doubt. */
-  async #begin(items: readonly TransactWriteItem[], finish: Finish): Promise<CommitUnderWay> {
+  async #begin(
+    items: readonly TransactWriteItem[],
+    finish: Finish,
+    bounds: Bounds & SettleTime,
+  ): Promise<CommitUnderWay> {
     if (this.#commit && isDeepStrictEqual(this.#commit.items, items)) {
       this.#commit.input = undefined; // the time that the key is remembered begins anew
       return this.#commit;
     }
-    const prepared = await this.#prepare(finish);
+    const prepared = await this.#prepare(finish, bounds);
     return { items, ending: prepared.ending, prepared, inDoubt: false };
   }
 
   /** In its turn: whatever was written since the attempt before has to be looked at. */
-  async #attempt(commit: CommitUnderWay): Promise<void> {
+  async #attempt(commit: CommitUnderWay, bounds: Bounds): Promise<void> {
     const isOther = this.#commit !== commit;
     if (!isOther && this.#settled === "finished") return; // a release has found that it had applied
     const isEarlierInDoubt = isOther && (this.#unknown || this.#commit?.inDoubt);
@@ -235,7 +265,7 @@ export class LockWrites {
     const held = this.#unknown?.held ?? this.status === "held";
     this.#commit = commit;
     try {
-      this.#conclude("commit", await sendCommit(this.#holder, commit), held, commit.prepared);
+      this.#conclude("commit", await sendCommit(this.#holder(bounds), commit), held, commit.prepared);
     } finally {
       if (!commit.inDoubt && !this.#settled) this.#commit = undefined; // certain: nothing was written
     }
@@ -243,18 +273,23 @@ export class LockWrites {
 
   async #settle(work: () => Promise<void>): Promise<void> {
     this.#settling++;
-    await this.#queue.run(work).finally(() => this.#settling--);
+    const endRenewal = this.#host.clock.setTimer(RENEWAL_MS, () => this.#renewal?.abort());
+    const inTurn = () => {
+      endRenewal();
+      return work();
+    };
+    await this.#queue.run(inTurn).finally(() => this.#settling--);
   }
 
   #checkOpen(): void {
     if (this.#settled) throw new LockLostError(this.#key, this.#lostReason);
   }
 
-  async #end(operation: Operation, ending: Ending, prepared?: PreparedEnding): Promise<void> {
+  async #end(operation: Operation, bounds: Bounds, ending: Ending, prepared?: PreparedEnding): Promise<void> {
     this.#checkOpen();
     const held = this.#unknown?.held ?? this.status === "held";
     this.lease.stop();
-    const reply = await sendEnding(this.#holder, ending).catch((error: unknown) => {
+    const reply = await sendEnding(this.#holder(bounds), ending).catch((error: unknown) => {
       this.#fail(operation, error, held);
       throw error;
     });
@@ -296,7 +331,10 @@ export class LockWrites {
    * The response stays in the record while that costs nothing; a larger one goes beside it, before
    * the record says so.
    */
-  async #prepare({ ending, response, notStored }: Finish): Promise<PreparedEnding> {
+  async #prepare(
+    { ending, response, notStored }: Finish,
+    { until, ...bounds }: Bounds & SettleTime,
+  ): Promise<PreparedEnding> {
     this.#checkOpen();
     const { clock, table } = this.#host;
     const { json } = response ?? {};
@@ -309,7 +347,8 @@ export class LockWrites {
       const result = ++this.#companions;
       try {
         const companion = companionKey(this.#key, this.proof.token, result);
-        await table.write([storeResponse(companion, await compress(json), ending.rememberMs as number, clock.now())]);
+        const write = storeResponse(companion, await compress(json), ending.rememberMs as number, clock.now());
+        await table.write([write], { ...bounds, until: (clock.monotonic() + until) / 2 });
         return { ...prepared, ending: { ...ending, result } };
       } catch (error) {
         if (error instanceof LockError) this.#report({ type: "failed", operation: "store result", error });

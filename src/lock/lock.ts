@@ -13,7 +13,7 @@ import type { Acquisition, Wanted } from "./acquire.ts";
 import { checkedItems } from "./commit-items.ts";
 import { toFinish } from "./ending.ts";
 import type { LeaseTimers } from "./lease.ts";
-import { type LockHost, LockWrites } from "./lock-writes.ts";
+import { type LockHost, LockWrites, type LockWritesOptions, type SettleTime } from "./lock-writes.ts";
 import {
   COMMIT_RULES,
   type CommitOptions,
@@ -31,7 +31,7 @@ import { type Unawaited, UnderWay } from "./under-way.ts";
 export type LockHandleStatus = "held" | "expired" | "finished" | "released" | "lost";
 
 /** @internal How its holder watches a lock, and ends it. */
-export interface HandleOptions extends LeaseTimers {
+export interface HandleOptions extends LeaseTimers, Pick<LockWritesOptions, "settleTime"> {
   /** How long the key is remembered when it is finished, unless that says otherwise, in ms. */
   readonly rememberMs: number;
   /** JSON of the application's data, so that nobody who changes what he was given changes it. */
@@ -320,10 +320,10 @@ export class Lock implements AsyncDisposable {
     return this.#underWay.settled(this.#host.clock, ms);
   }
 
-  /** @internal However often it is held. */
-  releaseAll(): Promise<void> {
+  /** @internal However often it is held. `time` is in place of the lock's own. */
+  releaseAll(time?: SettleTime): Promise<void> {
     this.#holds = 1;
-    return this.release();
+    return this.#call(() => this.#writes.release(undefined, time));
   }
 
   /**

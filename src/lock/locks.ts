@@ -22,13 +22,25 @@ import { type LayoutOptions, layoutOf } from "./layout.ts";
 import type { LeaseTimers } from "./lease.ts";
 import type { LeaseOptions, LossOptions, WaitOptions } from "./lease-options.ts";
 import { Lock } from "./lock.ts";
-import type { PreparedEnding } from "./lock-writes.ts";
-import { DEFAULTS, type RememberOptions, type ReportOptions, type TableOptions } from "./options.ts";
+import type { PreparedEnding, SettleTime } from "./lock-writes.ts";
+import {
+  DEFAULTS,
+  type RememberOptions,
+  type ReportOptions,
+  type SettleTimeOptions,
+  type TableOptions,
+} from "./options.ts";
 import { Refused } from "./refused.ts";
 import { Watch } from "./watch.ts";
 
 /** Options that have been checked by a door. */
-export interface LocksOptions extends TableOptions, LayoutOptions, ReportOptions, RememberOptions, LeaseOptions {
+export interface LocksOptions
+  extends TableOptions,
+    LayoutOptions,
+    ReportOptions,
+    RememberOptions,
+    LeaseOptions,
+    SettleTimeOptions {
   readonly namespace?: string | undefined;
   readonly owner?: string | undefined;
   readonly clock?: Clock | undefined;
@@ -40,12 +52,17 @@ type Unset<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
 
 /** The request of a door. Its keys are as stored. */
 export interface AttemptOptions
-  extends Unset<Omit<Wanted, "keys" | "keyList" | "token" | "leaseMs" | "data" | "waitMs" | "expiry">>,
+  extends Unset<
+      Omit<Wanted, "keys" | "keyList" | "token" | "leaseMs" | "isOfInvocation" | "data" | "waitMs" | "expiry">
+    >,
     Omit<LeaseOptions, "leaseMs">,
     WaitOptions,
     LossOptions,
     RememberOptions,
+    SettleTimeOptions,
     Pick<LeaseTimers, "inTurn"> {
+  /** In place of `settleMs` from now. */
+  readonly settleTime?: (() => SettleTime) | undefined;
   /** A function, for a lease that shrinks while it is waited for. */
   readonly leaseMs?: number | (() => number) | undefined;
   readonly data?: unknown;
@@ -77,6 +94,7 @@ export class Locks {
   readonly owner: string;
   readonly #cache: FinishedCache | undefined;
   readonly #watch: Watch;
+  readonly #signals = new WeakMap<AbortSignal, AbortSignal>();
   readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Takes options that a door has checked. */
@@ -116,11 +134,13 @@ export class Locks {
       token: randomUUID(),
       owner: options.owner ?? this.owner,
       leaseMs: typeof leaseMs === "number" ? () => leaseMs : leaseMs,
+      isOfInvocation: typeof leaseMs !== "number",
+      withinMs: options.withinMs ?? Number.POSITIVE_INFINITY,
       clockSkewMs,
       waitMs: options.waitMs ?? 0,
       backoff: options.backoff ?? DEFAULTS.backoff,
       expiry: options.expiry ?? defaults.expiry,
-      signal: signal ? AbortSignal.any([signal, closing]) : closing,
+      signal: signal ? this.#orClosing(signal) : closing,
       data: encodeData(options.data),
     };
     const [key] = wanted.keys;
@@ -148,6 +168,13 @@ export class Locks {
     }
   }
 
+  /** One for all acquisitions with the same signal: a batch has thousands. */
+  #orClosing(signal: AbortSignal): AbortSignal {
+    const known = this.#signals.get(signal) ?? AbortSignal.any([signal, this.closing.signal]);
+    this.#signals.set(signal, known);
+    return known;
+  }
+
   get #context() {
     const { table, clock, random, report } = this;
     return { table, clock, random, report };
@@ -161,6 +188,7 @@ export class Locks {
     const data = wanted.data ?? (left?.data === undefined ? undefined : JSON.stringify(left.data));
     const { heartbeatMs = this.options.heartbeatMs ?? Math.ceil(leaseMs / 3) } = options;
     const { rememberMs = this.options.rememberMs ?? DEFAULTS.rememberMs, safeMs = Math.floor(leaseMs / 4) } = options;
+    const { settleTime = () => this.settleTime(options.settleMs) } = options;
     const lock = new Lock(
       {
         ...this.#context,
@@ -175,7 +203,7 @@ export class Locks {
       },
       wanted,
       acquisition,
-      { ...options, heartbeatMs: heartbeatMs || 0, rememberMs, data, safeMs },
+      { ...options, heartbeatMs: heartbeatMs || 0, rememberMs, data, safeMs, settleTime },
     );
     // A durable execution holds its key while it is suspended, and this process may be gone.
     if (!execution) {
@@ -245,6 +273,12 @@ export class Locks {
     const whole = await this.table.withResult(record);
     if (whole.result) this.#cache?.complete(whole);
     return whole;
+  }
+
+  /** From now. `leftMs`: no longer than that. */
+  settleTime(settleMs = this.options.settleMs ?? DEFAULTS.settleMs, leftMs = Number.POSITIVE_INFINITY): SettleTime {
+    const ms = Math.max(settleMs, this.transport.requestMs());
+    return { until: this.clock.monotonic() + Math.min(ms, leftMs), retries: settleMs > 0 ? "all" : "conflicts" };
   }
 
   async read(key: string): Promise<LockRecord | undefined> {

@@ -4,7 +4,16 @@
  */
 import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import type { LockEventListener, LockLogger, LockMetrics } from "../common/events.ts";
-import { type Contradictions, FUNCTION, fits, MS, type Rule, type Rules, TEXT } from "../common/rules.ts";
+import {
+  type Contradictions,
+  FUNCTION,
+  fits,
+  MS,
+  MS_OF_INVOCATION,
+  type Rule,
+  type Rules,
+  TEXT,
+} from "../common/rules.ts";
 
 /** Where the records are, and how they are read. */
 export interface TableOptions {
@@ -70,6 +79,17 @@ export interface RememberOptions {
   readonly rememberMs?: number | undefined;
 }
 
+export interface SettleTimeOptions {
+  /**
+   * How long a finish, a release, a commit or an extension is tried while DynamoDB is throttled,
+   * fails or doesn't answer, in ms; 0: each is sent once. In a Lambda never into the last 300 ms of the invocation, or
+   * its last half if less than 600 ms are left. A caller may be waiting for the response. With less
+   * time, a handler that has succeeded may run again, because nobody knows of it.
+   * @default 10_000
+   */
+  readonly settleMs?: number | undefined;
+}
+
 /** The values that hold where nothing is set. */
 export const DEFAULTS = {
   tableName: "dynamo-locks",
@@ -78,6 +98,7 @@ export const DEFAULTS = {
   leaseMs: 20_000,
   clockSkewMs: 1_000,
   rememberMs: 3_600_000,
+  settleMs: 10_000,
   backoff: { minMs: 25, maxMs: 500 },
   retentionMs: 172_800_000,
 } as const;
@@ -112,6 +133,7 @@ export const REPORT_RULES: Rules<ReportOptions> = {
 };
 
 export const REMEMBER_RULES: Rules<RememberOptions> = { rememberMs: MS };
+export const SETTLE_TIME_RULES: Rules<SettleTimeOptions> = { settleMs: MS_OF_INVOCATION };
 
 export const CLIENT_CONTRADICTIONS: Contradictions<TableOptions> = [
   [

@@ -6,6 +6,7 @@ import { LockOptionsError } from "../common/errors.ts";
 import { NAMESPACE_SEPARATOR } from "../common/key.ts";
 import { holdersOf, type LockRecord, withoutTokens } from "../common/record.ts";
 import { checkArgument, show } from "../common/rules.ts";
+import { LARGE_REPLY } from "../dynamodb/persist.ts";
 import { LOCK_CLIENT } from "../lambda/options.ts";
 import { type LockClientLike, type Locks, locksIn } from "../lock/locks.ts";
 import { liveHolders } from "../protocol/expiry.ts";
@@ -43,14 +44,18 @@ export async function* scan(
   const { Key: _, ...expressions } = rest;
   let startKey: Item | undefined;
   do {
-    const { Items = [], LastEvaluatedKey } = await table.send("Scan", {
-      TableName,
-      FilterExpression: ConditionExpression,
-      ...expressions,
-      ...(startKey && { ExclusiveStartKey: startKey }),
-      ...(pageSize !== undefined && { Limit: pageSize }),
-      ...(consistentRead && { ConsistentRead: true }),
-    });
+    const { Items = [], LastEvaluatedKey } = await table.send(
+      "Scan",
+      {
+        TableName,
+        FilterExpression: ConditionExpression,
+        ...expressions,
+        ...(startKey && { ExclusiveStartKey: startKey }),
+        ...(pageSize !== undefined && { Limit: pageSize }),
+        ...(consistentRead && { ConsistentRead: true }),
+      },
+      { tries: LARGE_REPLY },
+    );
     const records = (Items as Item[]).flatMap((item) => table.recordIn(item) ?? []);
     yield* records.filter(matches).map(withoutTokens);
     startKey = LastEvaluatedKey;

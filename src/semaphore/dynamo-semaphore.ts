@@ -3,7 +3,13 @@ import { checkArgument } from "../common/rules.ts";
 import { createGuard } from "../lambda/guard.ts";
 import { createMiddleware } from "../lambda/middleware.ts";
 import type { DynamoLockMiddleware } from "../lambda/middy-request.ts";
-import { checkInvocation, type EventOf, type LockContext, type MaybeLockContext } from "../lambda/options.ts";
+import {
+  checkInvocation,
+  type EventOf,
+  type LockContext,
+  type MaybeLockContext,
+  type WithLock,
+} from "../lambda/options.ts";
 import { checkHandler, wrapHandler } from "../lambda/wrapper.ts";
 import type { Lock } from "../lock/lock.ts";
 import {
@@ -41,7 +47,7 @@ const guardOf = <TEvent>(caller: string, options: DynamoSemaphoreOptions<TEvent>
  */
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoSemaphoreOptions
 export function dynamoSemaphore<TEvent = any>(
-  options: DynamoSemaphoreOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoSemaphoreOptions<TEvent> & WithLock,
 ): DynamoLockMiddleware<EventOf<TEvent>, Context & LockContext>;
 // biome-ignore lint/suspicious/noExplicitAny: see DynamoSemaphoreOptions
 export function dynamoSemaphore<TEvent = any>(
@@ -64,7 +70,7 @@ export function dynamoSemaphore<TEvent>(
  */
 export function withSemaphore<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & LockContext) => PromiseLike<TResult> | TResult,
-  options: DynamoSemaphoreOptions<TEvent> & { readonly onMissingKey?: "throw" | undefined },
+  options: DynamoSemaphoreOptions<TEvent> & WithLock,
 ): (event: TEvent, context: TContext) => Promise<TResult>;
 export function withSemaphore<TEvent, TResult, TContext extends object = Context>(
   handler: (event: TEvent, context: TContext & MaybeLockContext) => PromiseLike<TResult> | TResult,

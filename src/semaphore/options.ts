@@ -12,6 +12,7 @@ import {
 import { PATIENCE_RULES, type PatienceOptions, TAKE_RULES, type TakeOptions } from "../lock/acquire-options.ts";
 import { LEASE_RULES, LOSS_RULES, WAIT_RULES } from "../lock/lease-options.ts";
 import { locksIn } from "../lock/locks.ts";
+import { SETTLE_TIME_RULES } from "../lock/options.ts";
 
 /** Options of `semaphore`. */
 export interface SemaphoreOptions {
@@ -95,6 +96,7 @@ export const DYNAMO_SEMAPHORE_RULES: Rules<DynamoSemaphoreOptions> = /* @__PURE_
   INVOCATION_RULES,
   PERMIT_LEASE_RULES,
   WAIT_RULES,
+  SETTLE_TIME_RULES,
   LOSS_RULES,
   ANSWER_RULES,
   SEMAPHORE_RULES,

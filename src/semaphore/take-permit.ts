@@ -19,7 +19,7 @@ const MAX_TRIES = 10;
  * write requires that nobody has acquired since (the fencing token is unchanged), so that a lowered
  * number is never exceeded.
  */
-const takePermit: Take = async ({ table, clock, random, wanted, leaseMs, claim, taken, untilFree }) => {
+const takePermit: Take = async ({ table, clock, random, wanted, leaseMs, bounds, claim, taken, untilFree }) => {
   const { keys, clockSkewMs, execution } = wanted;
   const { permits } = wanted.semaphore as NonNullable<Wanted["semaphore"]>;
   if (keys.length > 1) throw new LockOptionsError("a semaphore has one key: take several one after the other");
@@ -36,7 +36,7 @@ const takePermit: Take = async ({ table, clock, random, wanted, leaseMs, claim, 
     const now = clock.now();
     const { slot, seen } = slotClaim;
     const write = acquireSlot(claim(keys[0]), slotClaim, now);
-    const reply = await table.write([write], { returnsBefore: true, allowsAbsent: !seen });
+    const reply = await table.write([write], { ...bounds, returnsBefore: true, allowsAbsent: !seen });
     const outcome = taken(reply, now, { slot });
     if (!("length" in outcome) || attempt === MAX_TRIES) return outcome;
     const [record] = outcome;

@@ -226,7 +226,7 @@ describe("a finish that fails midway in a message group", () => {
   it("the response is what the handler did, and what failed behind it is free for its retry", async () => {
     const { namespace } = shop(table);
     const { locks, state } = aProcess(table.tableName, { namespace });
-    const { invoke } = consumer({ key: orderOf, locks }, async () => {
+    const { invoke } = consumer({ key: orderOf, locks, settleMs: 0 }, async () => {
       state.wire = async ({ n, send }) => {
         if (n === 4) throw lost(); // the finish of r1
         return send();

@@ -149,11 +149,11 @@ describe("a reply that is on its way while this very process takes the key back"
   const takings: Record<string, (ours: Process, key: string) => Promise<unknown>> = {
     forceRelease: ({ locks }, key) => forceRelease(locks, key),
     purgeLocks: async ({ locks, clock }, key) => {
-      clock.advance(2_000);
+      clock.freeze(2_000); // no request is given up
       return purgeLocks(locks, { keys: [key], finished: true });
     },
     "purgeLocks, by a scan": async ({ locks, clock }) => {
-      clock.advance(2_000);
+      clock.freeze(2_000); // no request is given up
       return purgeLocks(locks, { finished: true });
     },
     "a forced acquisition": async ({ locks }, key) => (await locks.acquire(key, { force: true })).release(),
@@ -232,7 +232,7 @@ describe("a reply that is on its way while this very process takes the key back"
     const late = holdReply(ours);
     const asked = ours.locks.once(key, () => "never");
     await late.arrived;
-    ours.clock.advance(1_000);
+    ours.clock.freeze(1_000);
     late.goOn();
     expect(await asked).toBe("first");
     expect(await replays(ours.locks, key)).toBe("ran again");

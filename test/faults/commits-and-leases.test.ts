@@ -52,7 +52,11 @@ describe("conflicts that don't end", () => {
 
 describe("a heartbeat", () => {
   it("goes on between the attempts of a commit", async () => {
-    const { locks, state, clock } = aProcess(table.tableName, { heartbeatMs: 3_000, random: () => 1 });
+    const { locks, state, clock } = aProcess(table.tableName, {
+      heartbeatMs: 3_000,
+      random: () => 1,
+      settleMs: 10_000,
+    });
     state.wire = async ({ name, send }) => {
       if (name === "TransactWriteItems" && clock.monotonic() < 8_000) throw cancelled("TransactionConflict");
       return send();

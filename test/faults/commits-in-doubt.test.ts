@@ -178,7 +178,11 @@ describe("after a commit whose fate is unknown, and that was not written", () =>
 
 describe("conflicts that take a while", () => {
   it("don't shorten the time that the key is remembered", async () => {
-    const { locks, state, clock } = aProcess(table.tableName, { random: () => 0.5, rememberMs: 2_000 });
+    const { locks, state, clock } = aProcess(table.tableName, {
+      random: () => 0.5,
+      rememberMs: 2_000,
+      settleMs: 10_000,
+    });
     state.wire = async ({ name, send }) => {
       if (name === "TransactWriteItems" && clock.monotonic() < 5_000) throw conflict();
       return send();
@@ -215,7 +219,7 @@ describe("items", () => {
   });
 
   it("that the caller changes while a commit is under way are written as they were given", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = aProcess(table.tableName, { settleMs: 10_000 });
     const key = freshKey();
     const item = add(key, "1");
     state.wire = async ({ name, n, send }) => {
@@ -229,7 +233,7 @@ describe("items", () => {
   });
 
   it("that the caller changes between two attempts, the first of which applied: it is not told that nothing was written", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = aProcess(table.tableName, { settleMs: 10_000 });
     const key = freshKey();
     const item = add(key, "1");
     state.wire = async ({ name, n, send }) => {

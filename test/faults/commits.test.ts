@@ -21,6 +21,9 @@ const add = (id: string): TransactWriteItem => ({
     ExpressionAttributeValues: { ":one": { N: "1" } },
   },
 });
+/** Tries for as long as a lock does unless it is told otherwise. */
+const patient = (options: Parameters<typeof aProcess>[1] = {}) =>
+  aProcess(table.tableName, { settleMs: 10_000, ...(options as object) });
 const addFirst = (id: string): TransactWriteItem => ({
   Update: { ...add(id).Update, ConditionExpression: "attribute_not_exists(n)" } as TransactWriteItem["Update"],
 });
@@ -35,7 +38,7 @@ const failing = (name: string, more: object = {}): Wire => {
 
 describe("a lost reply to a commit", () => {
   it.each([1, 3])("is found out, with %s attempts of the SDK: the effect happened once", async (maxAttempts) => {
-    const { locks, state, types } = aProcess(table.tableName, { config: { maxAttempts } });
+    const { locks, state, types } = patient({ config: { maxAttempts } });
     state.wire = losing(2);
     const lock = await locks.acquire(freshKey());
     await lock.commit([addFirst(lock.key)]);
@@ -43,7 +46,7 @@ describe("a lost reply to a commit", () => {
   });
 
   it("of several keys is found out too", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = patient();
     state.wire = losing(2, 3);
     const lock = await locks.acquire([freshKey(), freshKey()]);
     await lock.commit([add(lock.key)]);
@@ -51,7 +54,7 @@ describe("a lost reply to a commit", () => {
   });
 
   it("is found out by the record's token, where the ClientRequestToken is forgotten", async () => {
-    const { locks, state, client } = aProcess(table.tableName);
+    const { locks, state, client } = patient();
     let requests = 0;
     client.middlewareStack.add(
       (next, context) => (args) => {
@@ -68,7 +71,7 @@ describe("a lost reply to a commit", () => {
   });
 
   it("is found out where DynamoDB tells only of the application's condition: the record is read", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = patient();
     state.wire = async ({ n, name, send }) => {
       if (name !== "TransactWriteItems") return send();
       if (n > 2) {
@@ -89,7 +92,7 @@ describe("a lost reply to a commit", () => {
   });
 
   it("and then an application's condition that fails: the first attempt may still arrive, so nothing is certain until a release", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = patient();
     const key = freshKey();
     await counters.put({ lock_id: { S: key }, n: { N: "5" } });
     state.wire = async ({ n, send }) => {
@@ -109,17 +112,19 @@ describe("a lost reply to a commit", () => {
 describe("a commit that nothing is known of", () => {
   const unknown = async (applies: boolean) => {
     const process = aProcess(table.tableName);
+    let isAway = true;
     const { locks, state } = process;
-    state.wire = async ({ name, n, send }) => {
+    state.wire = async ({ name, send }) => {
       if (name !== "TransactWriteItems") return send();
-      if (applies || n > 4) await send();
-      if (n <= 4) throw lost();
+      if (applies || !isAway) await send();
+      if (isAway) throw lost();
       return send();
     };
     const lock = await locks.acquire(freshKey());
     const items = [add(lock.key)];
     await expect(lock.commit(items, { result: "paid" })).rejects.toMatchObject({ code: "LOCK_REQUEST" });
-    expect(state.sent.length).toBe(4);
+    expect(state.sent.length).toBe(2);
+    isAway = false;
     expect(lock.signal.reason).toMatchObject({ reason: "unreachable" });
     return { ...process, lock, items };
   };
@@ -135,7 +140,7 @@ describe("a commit that nothing is known of", () => {
   });
 
   it("is sent as it was, whatever the caller does to the items meanwhile", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = patient();
     const lock = await locks.acquire(freshKey());
     const items = [add(lock.key)];
     state.wire = async ({ n, send }) => {
@@ -161,7 +166,7 @@ describe("a commit that nothing is known of", () => {
   });
 
   it("and not applied: after a release it never will be, however late it arrives", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = patient();
     const late: (() => Promise<unknown>)[] = [];
     state.wire = async ({ name, send }) => {
       if (name !== "TransactWriteItems") return send();
@@ -187,7 +192,7 @@ describe("a commit that nothing is known of", () => {
 
 describe("a commit that is late", () => {
   it("on its way while the lease ends and another run takes the key: lost, and nothing is written", async () => {
-    const [slow, fast] = [aProcess(table.tableName), aProcess(table.tableName)];
+    const [slow, fast] = [patient(), patient()];
     slow.state.wire = async ({ name, send }) => {
       if (name === "TransactWriteItems") {
         slow.clock.freeze(20_000);
@@ -217,7 +222,7 @@ describe("conflicts with other transactions", () => {
     };
 
   it("are waited for within the lease", async () => {
-    const { locks, state, clock } = aProcess(table.tableName, { random: () => 0.5 });
+    const { locks, state, clock } = patient({ random: () => 0.5 });
     state.wire = conflicts(20);
     const lock = await locks.acquire(freshKey());
     const before = clock.now();
@@ -227,7 +232,7 @@ describe("conflicts with other transactions", () => {
   });
 
   it("that outlast the lease are the application's to know", async () => {
-    const { locks, state, clock } = aProcess(table.tableName, { random: () => 0.5 });
+    const { locks, state, clock } = patient({ random: () => 0.5 });
     state.wire = failing("TransactionCanceledException", conflict);
     const lock = await locks.acquire(freshKey());
     await expect(lock.commit([add(lock.key)])).rejects.toMatchObject(conflict);
@@ -252,7 +257,7 @@ describe("conflicts with other transactions", () => {
       },
     ],
   ])("with %s, until the lease ends: it is not known whether it was written", async (_name, wire) => {
-    const { locks, state } = aProcess(table.tableName, { random: () => 0.5 });
+    const { locks, state } = patient({ random: () => 0.5 });
     const lock = await locks.acquire(freshKey());
     const after = await wire();
     state.wire = after;
@@ -263,7 +268,7 @@ describe("conflicts with other transactions", () => {
   it("of real transactions on one item: each commit is written once", async () => {
     const shared = freshKey();
     const runs = Array.from({ length: 10 }, async (_, n) => {
-      const { locks } = aProcess(table.tableName, { clock: systemClock, leaseMs: 30_000 });
+      const { locks } = patient({ clock: systemClock, leaseMs: 30_000 });
       const lock = await locks.acquire(`${shared}-${n}`);
       await lock.commit([add(shared)]);
     });
@@ -272,7 +277,7 @@ describe("conflicts with other transactions", () => {
   });
 
   it("throttling passes likewise, or is DynamoDB's own error: nothing was written, and the lock is held", async () => {
-    const { locks, state } = aProcess(table.tableName);
+    const { locks, state } = patient();
     const throttled = { CancellationReasons: [{ Code: "ThrottlingError" }, { Code: "None" }] };
     const refused = failing("TransactionCanceledException", throttled);
     state.wire = async (call) => (call.n < 9 ? refused(call) : call.send());

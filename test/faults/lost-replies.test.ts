@@ -17,7 +17,8 @@ const setUp = (lose: (request: number) => boolean) => {
   const { client, sent } = countingClient({ maxAttempts: 3 });
   const events: LockEvent[] = [];
   loseReplies(client, lose);
-  const locks = new LockClient({ client, tableName: table.tableName, onEvent: (event) => events.push(event) });
+  const onEvent = (event: LockEvent) => events.push(event);
+  const locks = new LockClient({ client, tableName: table.tableName, settleMs: 0, onEvent });
   return { locks, sent, key: `key-${++keys}`, types: () => events.map(({ type }) => type) };
 };
 

@@ -168,7 +168,7 @@ describe("the heartbeat", () => {
     network.delay = undefined;
     const second = await locks.acquire(`key-${++keys}`);
     await clock.pass(12_000);
-    expect([lock.status, second.status]).toEqual(["expired", "held"]);
+    expect([lock.status, second.status]).toEqual(["held", "held"]); // the slow one was given up, and sent again
     await second.release();
   });
 

@@ -10,7 +10,10 @@ export const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms
 /** Between the SDK and DynamoDB: `n` counts the requests, retries included. */
 export type Wire = (call: { n: number; name: string; send: () => Promise<unknown> }) => Promise<unknown>;
 
-/** A process of its own, with one attempt per request unless told otherwise, on a wire that the test owns. */
+/**
+ * A process of its own, on a wire that the test owns. Unless told otherwise a request is one attempt, and what settles a
+ * lock is tried once.
+ */
 export const aProcess = <TClock extends Clock = ManualClock>(
   tableName: string,
   options: Omit<LockClientOptions, "clock"> & { config?: DynamoDBClientConfig; clock?: TClock } = {},
@@ -36,6 +39,7 @@ export const aProcess = <TClock extends Clock = ManualClock>(
     leaseMs: 10_000,
     clockSkewMs: 1_000,
     heartbeatMs: false,
+    settleMs: 0,
     onEvent: (event) => events.push(event),
     ...rest,
     clock,
