@@ -48,8 +48,8 @@ class Acquiring {
   /** The first of the faults, as long as there was no answer at all. */
   #onlyFault: unknown;
   #hasAnswered = false;
-  /** Whether it has failed since it last answered. */
-  #isFailing = false;
+  /** The last of them, if it has not answered since. */
+  #fault: unknown;
   /** The last request about each key that was begun. */
   readonly #requests = new Map<string, Promise<void>>();
   /** The groups in which a record comes back. */
@@ -81,7 +81,10 @@ class Acquiring {
       if (!(await this.#tryAll(held))) break;
     }
     this.#over.abort();
-    const error = this.#fatal ?? this.#onlyFault;
+    if (this.#mayRunWithout && this.#isSilent && !this.#isLate) {
+      for (const item of [...this.#untried()]) this.#runWithout(item, this.#fault);
+    }
+    const error = this.#fatal ?? (this.#mayRunWithout ? undefined : this.#onlyFault);
     if (error !== undefined) {
       await this.#giveBack(this.#items);
       throw error;
@@ -210,33 +213,38 @@ class Acquiring {
       }
       if (isSilence(error)) this.#failed(error);
       else this.#answered();
-      if (options.onUnavailable === "run" && isTransient(error)) {
-        item.state = "owned";
-        const { owner = "" } = item.wish ?? {};
-        this.#request.report({ type: "unavailable", key, owner, error });
-        return;
-      }
+      if (this.#mayRunWithout && isTransient(error)) return this.#runWithout(item, error);
       this.#fail(item, error);
       const isReported = error instanceof LockTimeoutError && error.record !== undefined; // as held
       if (!isReported) reportFailed(this.#request, item);
     }
   }
 
+  get #mayRunWithout(): boolean {
+    return this.#request.options.onUnavailable === "run";
+  }
+
+  #runWithout(item: BatchItem, error: unknown): void {
+    item.state = "owned";
+    const { key = "", wish } = item;
+    this.#request.report({ type: "unavailable", key, owner: wish?.owner ?? "", error });
+  }
+
   #answered(): void {
     this.#answeredAt = this.#request.clock.monotonic();
     this.#hasAnswered = true;
-    this.#isFailing = false;
+    this.#fault = undefined;
     this.#onlyFault = undefined;
   }
 
   #failed(error: unknown): void {
-    this.#isFailing = true;
+    this.#fault = error;
     if (!this.#hasAnswered) this.#onlyFault ??= error;
   }
 
   /** Many requests to a DynamoDB that doesn't answer must not eat the invocation. */
   get #isSilent(): boolean {
-    return this.#isFailing && this.#request.clock.monotonic() - this.#answeredAt >= SILENCE_MS;
+    return this.#fault !== undefined && this.#request.clock.monotonic() - this.#answeredAt >= SILENCE_MS;
   }
 
   /** The record comes back, and the records of its group that are not begun yet stay so. */

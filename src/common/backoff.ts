@@ -15,7 +15,15 @@ export const CONFLICT_BACKOFF: Backoff = { minMs: 20, maxMs: 500 };
 /**
  * The delay after an attempt (the first is 0), in ms. Full jitter: anywhere between 0 and an
  * exponentially growing bound, which spreads contenders best
- * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+ * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). Of `leftMs`, the time
+ * that is left, it is at most half, so that all of it is used.
  */
-export const delayMs = (attempt: number, { minMs, maxMs }: Backoff, random: () => number): number =>
-  random() * Math.min(maxMs, minMs * 2 ** Math.min(attempt, 30));
+export const delayMs = (
+  attempt: number,
+  { minMs, maxMs }: Backoff,
+  random: () => number,
+  leftMs = Number.POSITIVE_INFINITY,
+): number => Math.max(0, Math.min(random() * Math.min(maxMs, minMs * 2 ** Math.min(attempt, 30)), leftMs / 2));
+
+/** With less time than that, nothing is sent again, in ms. */
+export const MIN_LEFT_MS = 10;

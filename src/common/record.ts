@@ -57,6 +57,8 @@ export interface LockRecord {
    * enumerable: the token is in it.
    */
   readonly resultKey?: string;
+  /** The stored response as it stands in the record, compressed. Not enumerable: nobody can read it. */
+  readonly resultBytes?: Uint8Array;
   /** Hash of the payload that the key was taken with. */
   readonly fingerprint?: string;
   /** Set when the run failed for good. */
@@ -97,7 +99,7 @@ export const conceal = <T extends object>(shown: T, ...names: readonly (keyof T)
  */
 export const withoutTokens = (record: LockRecord): LockRecord => {
   const holders = record.holders?.map((holder) => conceal({ ...holder }, "token"));
-  return conceal({ ...record, ...(holders && { holders }) }, "token", "resultKey");
+  return conceal({ ...record, ...(holders && { holders }) }, "token", "resultKey", "resultBytes");
 };
 
 /** The one who holds a key, or was the last to. */

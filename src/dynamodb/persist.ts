@@ -1,5 +1,5 @@
 /** Sends a request within bounds of time, and again while it fails in a way that may pass. */
-import { CONFLICT_BACKOFF, delayMs, FAULT_BACKOFF } from "../common/backoff.ts";
+import { CONFLICT_BACKOFF, delayMs, FAULT_BACKOFF, MIN_LEFT_MS } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { isConflict, mayHaveApplied, mayPass, rememberDoubt } from "./aws-errors.ts";
 import type { Output, SendOptions, Transport } from "./transport.ts";
@@ -34,6 +34,13 @@ const REQUEST_BOUND_MS = 10_000;
 const CONFLICT_ATTEMPTS = 5;
 
 /**
+ * The time of a try, in ms: each has twice that of the one before, and leaves as much for another
+ * while there is enough for two.
+ */
+const timeOfTry = (requestMs: number, tries: number, leftMs: number): number =>
+  Math.max(1, Math.min(requestMs * 2 ** Math.min(tries, 20), Math.max(leftMs / 2, Math.min(leftMs, requestMs))));
+
+/**
  * A reply that was refused in the end says nothing of an attempt before it whose reply was lost, so
  * that doubt is remembered with the error that ends the last attempt.
  */
@@ -47,15 +54,15 @@ export const persist = async (
   const { until = clock.monotonic() + REQUEST_BOUND_MS, retries = "all", tries = 0, signal, onRetry } = bounds;
   let inDoubt = false;
   for (let attempt = 0; ; attempt++) {
-    const tryMs = transport.requestMs() * 2 ** Math.min(tries + attempt, 20);
-    const ms = Math.max(1, Math.min(tryMs, until - clock.monotonic()));
+    const ms = timeOfTry(transport.requestMs(), tries + attempt, until - clock.monotonic());
     try {
       return await sendWithin(ms, transport, clock, operation, input, bounds);
     } catch (error) {
       inDoubt ||= mayHaveApplied(error);
       if (inDoubt) rememberDoubt(error);
-      const pauseMs = delayMs(attempt, isConflict(error) ? CONFLICT_BACKOFF : FAULT_BACKOFF, random);
-      const isInTime = retries === "all" && mayPass(error) && clock.monotonic() + pauseMs < until;
+      const leftMs = until - clock.monotonic();
+      const pauseMs = delayMs(attempt, isConflict(error) ? CONFLICT_BACKOFF : FAULT_BACKOFF, random, leftMs);
+      const isInTime = retries === "all" && mayPass(error) && leftMs > MIN_LEFT_MS;
       const isBrief = retries !== "none" && isConflict(error) && attempt + 1 < CONFLICT_ATTEMPTS;
       if (!(isInTime || isBrief) || signal?.aborted) throw error;
       if (!isBrief) onRetry?.(error);

@@ -4,7 +4,7 @@ import type { Clock } from "../common/clock.ts";
 import { type LockError, LockTableError } from "../common/errors.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createRequests, keyOf, type TableLayout, type WriteRequest } from "../protocol/expression.ts";
-import { FIELDS, isStatus, toRecord } from "../protocol/fields.ts";
+import { attributeOf, FIELDS, isStatus, toRecord } from "../protocol/fields.ts";
 import type { Item } from "../protocol/item.ts";
 import type { Write } from "../protocol/writes.ts";
 import { type CancellationReason, isNamed, isTransient, mayHaveApplied, reasonsOf } from "./aws-errors.ts";
@@ -200,16 +200,18 @@ export class Table {
     return item && toRecord(item, this.layout.keyAttribute);
   }
 
-  /** With the response that stands beside the record, unless that is gone. */
+  /** With the response that is compressed, or stands beside the record, unless that is gone. */
   async withResult(record: LockRecord): Promise<LockRecord> {
-    if (record.resultKey === undefined || record.result) return record;
-    const item = await this.readItem(record.resultKey);
-    if (!item) return record;
+    const { resultBytes, ...rest } = record;
+    const { result, resultKey } = record;
+    if (result || !(resultBytes || resultKey)) return record;
+    const item = resultBytes ? undefined : await this.readItem(resultKey as string);
+    if (!resultBytes && !item) return record;
     try {
-      const json = await decompress(item[FIELDS.result?.[0] as string]?.B as Uint8Array);
-      return { ...record, result: { value: JSON.parse(json) as unknown } };
+      const json = await decompress((resultBytes ?? item?.[attributeOf("result")]?.B) as Uint8Array);
+      return { ...rest, result: { value: JSON.parse(json) as unknown } };
     } catch {
-      return { ...record, unreadable: [...(record.unreadable ?? []), "result"] };
+      return { ...rest, unreadable: [...(rest.unreadable ?? []), "result"] };
     }
   }
 }

@@ -75,8 +75,10 @@ const timeFor = (reserveMs: number, { remainingMs }: Execution): number => {
   return leftMs > 0 ? Math.max(leftMs - reserveMs, leftMs / 2) : Number.POSITIVE_INFINITY;
 };
 
-/** The time that waiting for a key, and for DynamoDB, leaves to the handler. */
-const ACQUIRE_RESERVE_MS = 500;
+/** The time that waiting for a key leaves to the handler. */
+const WAIT_RESERVE_MS = 500;
+/** The time after which no reply is waited for, less what giving back takes. */
+const ACQUIRE_RESERVE_MS = 350;
 /** The time that settling leaves to what comes after it: other middlewares, and the response. */
 const SETTLE_RESERVE_MS = 300;
 
@@ -95,9 +97,9 @@ export const settleTimeOf =
  */
 export const patienceOf = (execution: Execution): number => {
   const leftMs = timeUntil(0, execution);
-  return leftMs - Math.min(ACQUIRE_RESERVE_MS, leftMs / 4);
+  return leftMs - Math.min(WAIT_RESERVE_MS, leftMs / 4);
 };
 
 /** How long to wait for a held key at most. */
 export const waitOf = (waitMs = 0, execution: Execution): number =>
-  Math.max(0, Math.min(waitMs, timeUntil(ACQUIRE_RESERVE_MS, execution)));
+  Math.max(0, Math.min(waitMs, timeUntil(WAIT_RESERVE_MS, execution)));

@@ -107,7 +107,9 @@ const FAULTS_MS = 5_000;
  * next, whose wait ends with the lease anyway.
  */
 const GIVE_BACK_MS = 1_000;
-const GIVE_BACK_AFTER_MS = 250;
+const GIVE_BACK_AFTER_MS = 150;
+/** How long the last look at a held key may take, after the time for waiting. */
+const LAST_LOOK_MS = 150;
 
 /**
  * Acquires, or waits until it can: polls with eventually consistent reads, which cost half a read
@@ -131,9 +133,9 @@ export const acquire = async (
   let faults = 0;
   /** The last of them. */
   let fault: unknown;
-  /** A request that is begun in time is given the time of one. */
+  /** Also the first request, and the last look at a held key, have time for a reply. */
   const bounds = (): Bounds => {
-    const until = Math.max(deadline, clock.monotonic() + table.transport.requestMs());
+    const until = Math.max(deadline, begunAt + table.transport.requestMs(), clock.monotonic() + LAST_LOOK_MS);
     return { until: Math.min(end, until), tries: faults, retries: "conflicts", signal };
   };
   /** Giving back needs no signal, and little time. */

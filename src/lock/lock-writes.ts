@@ -1,6 +1,6 @@
 /** The writes of one lock, one at a time, and what their replies make of it. */
 import { isDeepStrictEqual } from "node:util";
-import { CONFLICT_BACKOFF, delayMs, FAULT_BACKOFF } from "../common/backoff.ts";
+import { CONFLICT_BACKOFF, delayMs, FAULT_BACKOFF, MIN_LEFT_MS } from "../common/backoff.ts";
 import type { Clock } from "../common/clock.ts";
 import { LockError, LockLostError, type LockLostReason } from "../common/errors.ts";
 import type { LockEvent } from "../common/events.ts";
@@ -61,10 +61,13 @@ type CommitUnderWay = Commit & { readonly prepared: PreparedEnding };
 /** Names, numbers and status of an item, in bytes at most. */
 const FIXED_BYTES = 200;
 /**
- * A write costs one unit per kB, also a refused one
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html).
+ * The largest record that has its response within it. A write costs one unit per kB, also a refused
+ * one (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html):
+ * a repeat costs 4 units at most, and a run is two requests.
  */
-const WRITE_UNIT_BYTES = 1024;
+const RECORD_BYTES = 4_096;
+/** A record that is not larger costs one unit however it is stored: its response is not compressed. */
+const PLAIN_BYTES = 1_024;
 /** How long a write that is to end the lock waits for a renewal on its way, which it makes needless. */
 const RENEWAL_MS = 250;
 
@@ -228,9 +231,11 @@ export class LockWrites {
           });
         } catch (error) {
           const cause = error instanceof LockError ? error.cause : error;
-          const pauseMs = delayMs(tries, isConflict(cause) ? CONFLICT_BACKOFF : FAULT_BACKOFF, random);
+          const leftMs = bounds.until - clock.monotonic();
+          const pauseMs = delayMs(tries, isConflict(cause) ? CONFLICT_BACKOFF : FAULT_BACKOFF, random, leftMs);
           const isAgain = isPassing(cause) || (isTransient(error) && bounds.retries === "all");
-          if (!isAgain || clock.monotonic() + pauseMs >= bounds.until) throw error;
+          if (!isAgain || leftMs < MIN_LEFT_MS) throw error;
+          if (!isConflict(cause)) bounds.onRetry?.(error);
           await clock.sleep(pauseMs);
         }
       }
@@ -328,8 +333,8 @@ export class LockWrites {
   }
 
   /**
-   * The response stays in the record while that costs nothing; a larger one goes beside it, before
-   * the record says so.
+   * A small response stays in the record, compressed where that is smaller. A larger one goes beside
+   * it, before the record says so.
    */
   async #prepare(
     { ending, response, notStored }: Finish,
@@ -342,12 +347,18 @@ export class LockWrites {
     let reason = notStored;
     if (reason === undefined) {
       if (!response) return prepared;
-      if (json === undefined || this.#fits(json, ending))
-        return { ...prepared, ending: { ...ending, result: json ?? null } };
-      const result = ++this.#companions;
+      if (json === undefined) return { ...prepared, ending: { ...ending, result: null } };
+      const room = RECORD_BYTES - this.#bytesWithout(ending);
+      const plain = Buffer.byteLength(json);
+      if (plain <= room - (RECORD_BYTES - PLAIN_BYTES)) return { ...prepared, ending: { ...ending, result: json } };
       try {
+        const packed = await compress(json);
+        const isSmaller = packed.length < plain;
+        if ((isSmaller ? packed.length : plain) <= room)
+          return { ...prepared, ending: { ...ending, result: isSmaller ? packed : json } };
+        const result = ++this.#companions;
         const companion = companionKey(this.#key, this.proof.token, result);
-        const write = storeResponse(companion, await compress(json), ending.rememberMs as number, clock.now());
+        const write = storeResponse(companion, packed, ending.rememberMs as number, clock.now());
         await table.write([write], { ...bounds, until: (clock.monotonic() + until) / 2 });
         return { ...prepared, ending: { ...ending, result } };
       } catch (error) {
@@ -360,18 +371,15 @@ export class LockWrites {
   }
 
   /**
-   * Whether a response can stand in the record without costing a write unit more, by the bytes that
-   * an item takes
+   * Bytes of the record without its response, as DynamoDB counts them
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
    */
-  #fits(json: string, { data = this.#options.data, failure, finalStatus }: Ending): boolean {
+  #bytesWithout({ data = this.#options.data, failure, finalStatus }: Ending): number {
     const { keyList, owner, token, execution, fingerprint } = this.#wanted;
     const { keyAttribute, ttlAttribute, sortKey } = this.#host.table.layout;
     const texts = [this.#key, keyList, owner, token, execution, fingerprint, data, failure, finalStatus];
     const names = [keyAttribute, ttlAttribute, sortKey?.attribute, sortKey?.value];
-    const bytes = FIXED_BYTES + Buffer.byteLength([...texts, ...names].join(""));
-    const units = (size: number) => Math.ceil(size / WRITE_UNIT_BYTES);
-    return units(bytes + Buffer.byteLength(json)) === units(bytes);
+    return FIXED_BYTES + Buffer.byteLength([...texts, ...names].join(""));
   }
 
   /**

@@ -56,8 +56,8 @@ export class Refused {
     const { length } = this.#wanted.keys;
     const isOne = this.records.every(({ status, token }) => status === "FINISHED" && token === first?.token);
     if (!isOne || this.records.length < length || (first?.keyCount ?? 1) !== length) return undefined;
-    const hasResponse = ({ result, resultKey, unreadable }: LockRecord) =>
-      result !== undefined || resultKey !== undefined || unreadable?.includes("result");
+    const hasResponse = ({ result, resultKey, resultBytes, unreadable }: LockRecord) =>
+      result !== undefined || resultKey !== undefined || resultBytes !== undefined || unreadable?.includes("result");
     return this.records.find(hasResponse) ?? first;
   }
 }

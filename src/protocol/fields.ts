@@ -83,6 +83,9 @@ export const toRecord = (item: Item, keyAttribute: string): LockRecord | undefin
   if (typeof result === "number") {
     record.resultKey = companionKey(key, token, result);
     delete record.result;
+  } else if (result instanceof Uint8Array) {
+    record.resultBytes = result;
+    delete record.result;
   }
   if (unreadable.length > 0) record.unreadable = unreadable;
   if (status !== "SEMAPHORE") delete record.permits;
@@ -107,11 +110,12 @@ const readFields = (item: Item) => {
 };
 
 /** `undefined` for what this version never writes. */
-const read = (kind: FieldKind, { S, N, NULL }: AttributeValue): unknown => {
+const read = (kind: FieldKind, { S, N, B, NULL }: AttributeValue): unknown => {
   if (kind === "text") return S;
   if (kind !== "json" && Number.isFinite(Number(N))) return Number(N);
   if (kind === "number") return undefined;
   if (kind === "response" && NULL) return { value: undefined };
+  if (kind === "response" && B) return B;
   try {
     const value: unknown = JSON.parse(S as string);
     return kind === "response" ? { value } : value;

@@ -86,8 +86,8 @@ export interface Ending {
   readonly status: "FINISHED" | "RELEASED";
   /** How long a finished key blocks repeats, in ms. */
   readonly rememberMs?: number;
-  /** JSON text, `null` for `undefined`, or the number of the companion that has it. */
-  readonly result?: string | number | null | undefined;
+  /** JSON text, compressed or not, `null` for `undefined`, or the number of the companion that has it. */
+  readonly result?: string | Uint8Array | number | null | undefined;
   /** JSON text, as is `data`. */
   readonly failure?: string | undefined;
   readonly data?: string | undefined;

@@ -72,7 +72,7 @@ const scene = (
     work(lock, date);
     return end();
   };
-  const options = { ...day.options, settleMs: gate.fails ? 0 : 10_000 };
+  const options = { ...day.options, settleMs: gate?.fails ? 0 : 10_000 };
   return { ...day, options, arrive, reached, locks, handler };
 };
 
