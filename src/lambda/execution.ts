@@ -66,13 +66,16 @@ export const leaseOf = (
 /** Until `reserveMs` of the invocation are left, in ms; negative when less is. */
 export const timeUntil = (reserveMs: number, { remainingMs }: Execution): number => remainingMs() - reserveMs;
 
+/** At the very end a request has this time nevertheless: its reply may be faster than the end. */
+const ONE_REQUEST_MS = 50;
+
 /**
  * The time that an invocation has for something, in ms: up to `reserveMs` before its end, and half
  * of what is left where that is more. An invocation without time left is one of a test.
  */
 const timeFor = (reserveMs: number, { remainingMs }: Execution): number => {
   const leftMs = remainingMs();
-  return leftMs > 0 ? Math.max(leftMs - reserveMs, leftMs / 2) : Number.POSITIVE_INFINITY;
+  return leftMs > 0 ? Math.max(leftMs - reserveMs, leftMs / 2, ONE_REQUEST_MS) : Number.POSITIVE_INFINITY;
 };
 
 /** The time that waiting for a key leaves to the handler. */

@@ -178,7 +178,7 @@ describe.each(ways)("$name", ({ wrap }) => {
   it("a finish that fails", async () => {
     const { day, metrics } = setUp();
     failRequests(day.client, (request) => request === 2);
-    expect(await wrap(async () => "report", day.options, metrics)(day.event)).toBe("report");
+    expect(await wrap(async () => "report", { ...day.options, settleMs: 0 }, metrics)(day.event)).toBe("report");
     expect(lines()).toEqual([{ LockAcquired: 1, LockWaitTime: ms, LockFailed: 1 }]);
   });
 });

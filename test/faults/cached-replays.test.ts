@@ -5,7 +5,7 @@ import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { deferred } from "../support/middy.ts";
-import { aProcess, losing, lost } from "../support/process.ts";
+import { aProcess, losing, lost, noise } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -112,7 +112,7 @@ describe("a key that this very process has taken back", () => {
 });
 
 describe("a reply that is on its way while this very process takes the key back", () => {
-  const LARGE = "x".repeat(20_000);
+  const LARGE = noise(20_000, "large");
   type Process = ReturnType<typeof aProcess<ManualClock>>;
 
   /** Lets everything through but the nth reply, which waits until it is asked for. */

@@ -199,7 +199,7 @@ describe.each(wrappers)("$name", ({ wrap }) => {
     const failingToSettle = () => {
       const day = reportDay(table);
       failRequests(day.client, (request) => request === 2);
-      return day;
+      return { ...day, options: { ...day.options, settleMs: 0 } }; // it is sent once
     };
 
     it("a failing finish is reported, and the success stays a success", async () => {
@@ -263,7 +263,8 @@ describe.each(wrappers)("$name", ({ wrap }) => {
       expect(error).toBeInstanceOf(LockError);
       expect(error).toMatchObject({ code: "LOCK_REQUEST", cause: { name: "InternalServerError" } });
       expect(handler).not.toHaveBeenCalled();
-      expect(day.sent).toEqual(["UpdateItem", "UpdateItem"]);
+      expect(day.sent.length).toBeGreaterThan(3);
+      expect(new Set(day.sent)).toEqual(new Set(["UpdateItem"]));
       expect(await day.item()).toBeUndefined();
     });
   });

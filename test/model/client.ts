@@ -1,5 +1,5 @@
 import { type LockClient, LockError } from "../../src/index.ts";
-import { takes } from "../support/locks.ts";
+import { locksOf, takes } from "../support/locks.ts";
 import { aProcess } from "../support/process.ts";
 import { SimulatedClock } from "./clock.ts";
 import type { Handle } from "./promises.ts";
@@ -41,7 +41,11 @@ export class SimulatedClient {
       clockSkewMs: SKEW_MS,
       expiry: world.rules.expiry,
       random: world.chance.random,
+      settleMs: world.chance.pick([0, 5_000]),
     });
+    // Requests take long in these worlds: some clients give them up, and some wait.
+    const requestMs = world.chance.pick([1_000, 10_000, 10_000]);
+    Object.assign(locksOf(locks).transport, { requestMs: () => requestMs });
     state.wire = (call) => world.onTheWay(this, call);
     this.locks = locks;
   }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { DynamoDBClient, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
 import { type Clock, LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
@@ -55,3 +56,10 @@ export const losing =
     if (which.includes(n)) throw lost();
     return reply;
   };
+
+/** Text in which there is hardly anything to compress: about as many characters, different for each seed. */
+export const noise = (length: number, seed: string): string => {
+  let text = "";
+  for (let n = 0; text.length < length; n++) text += createHash("sha512").update(`${seed} ${n}`).digest("base64");
+  return text.slice(0, length);
+};

@@ -39,6 +39,10 @@ export const maybe = withLock(
   async (_event: ReportEvent, context) => expectTrue<Equal<typeof context.lock, Lock | undefined>>(),
   { ...byDate, onMissingKey: "run" },
 );
+export const maybeToo = withLock(
+  async (_event: ReportEvent, context) => expectTrue<Equal<typeof context.lock, Lock | undefined>>(),
+  { ...byDate, onUnavailable: "run" },
+);
 export const always = withLock(async (_event: ReportEvent, context) => expectTrue<Equal<typeof context.lock, Lock>>(), {
   ...byDate,
   onMissingKey: "throw",
