@@ -9,7 +9,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { createLockTable, forceRelease, semaphore } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { takes } from "../support/locks.ts";
-import { aProcess } from "../support/process.ts";
+import { aProcess, noise } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 /** The application's: a table of its own, whose partition key happens to have the same name. */
@@ -229,7 +229,7 @@ describe("a commit", () => {
   it("stores a large response beside the record", async () => {
     const { locks, state } = setUp();
     const lock = await locks.acquire(freshKey());
-    const result = "long ".repeat(1_000);
+    const result = noise(8_000, lock.key);
     await lock.commit([put(lock.key)], { result });
     expect(state.sent).toEqual(["UpdateItem", "UpdateItem", "TransactWriteItems"]);
     expect(await locks.once(lock.key, () => "again")).toBe(result);

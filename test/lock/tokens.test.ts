@@ -16,6 +16,7 @@ import { manualClock } from "../support/clock.ts";
 import { countingClient } from "../support/dynamodb.ts";
 import { takes } from "../support/locks.ts";
 import { reportDay, reporter, type Table, tableOfLocks, wrappers } from "../support/middy.ts";
+import { noise } from "../support/process.ts";
 
 let table: Table;
 beforeAll(async () => {
@@ -141,7 +142,7 @@ describe("a record", () => {
     const { locks } = setUp();
     const key = freshKey();
     const lock = await locks.acquire(key);
-    await lock.finish({ result: "long ".repeat(1_000) });
+    await lock.finish({ result: noise(8_000, key) });
     const record = await locks.get(key);
     expectHidden(record, lock.token);
     expect([record?.resultKey, record?.result?.value]).toEqual([
