@@ -28,3 +28,6 @@ export interface Transport {
   /** Closes its connections. */
   close(): void;
 }
+
+/** Makes a transport from the options that say how DynamoDB is reached. */
+export type Connect<TClient> = (options: TClient) => Transport;
