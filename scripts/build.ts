@@ -49,7 +49,7 @@ export async function build(dist: string): Promise<void> {
     const output = (extension: string): OutputOptions => ({
       dir: dist,
       entryFileNames: `[name]${extension}`,
-      chunkFileNames: ({ name }) => `${name.replace(/\.d$/, "")}${extension}`,
+      chunkFileNames: `shared${extension}`,
       minifyInternalExports: false,
       hoistTransitiveImports: false, // an entry point loads the AWS SDK only if it uses it
     });

@@ -51,7 +51,9 @@ describe("The files", () => {
   });
 
   it("give no two classes or types one name", () => {
-    const names = files.flatMap((file) =>
+    // Entry points are left out: each has the names of the other, because one is taken in place of it.
+    const inRooms = files.filter((file) => roomOf(file) !== ENTRY);
+    const names = inRooms.flatMap((file) =>
       [...readFileSync(new URL(file, source), "utf8").matchAll(/^(?:export )?(?:class|interface|type) (\w+)/gm)].map(
         ([, name]) => name as string,
       ),
@@ -62,6 +64,20 @@ describe("The files", () => {
   it("leave the AWS SDK to one of them", () => {
     const knowing = files.filter((file) => importsOf(file).some((from) => from.startsWith("@aws-sdk/")));
     expect(knowing).toEqual(["dynamodb/aws-sdk.ts"]);
+  });
+
+  it("reach that one from the entry point over the SDK, and from no other", () => {
+    const reached = new Set<string>();
+    const visit = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      neighboursOf(file).forEach(visit);
+    };
+    visit("lean.ts");
+    expect(reached).toContain("lock/locks.ts");
+    expect(reached).not.toContain("dynamodb/aws-sdk.ts");
+    visit("index.ts");
+    expect(reached).toContain("dynamodb/aws-sdk.ts");
   });
 });
 

@@ -14,7 +14,7 @@ export interface DynamoDBClientLike {
 }
 
 /** A value, or a function that finds it out. */
-export type Provided<T> = T | (() => Promise<T | undefined>);
+type Provided<T> = T | (() => Promise<T | undefined>);
 
 interface Credentials {
   readonly accessKeyId: string;

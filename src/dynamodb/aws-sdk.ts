@@ -16,10 +16,10 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import { LockOptionsError, textOf } from "../common/errors.ts";
-import type { Output, Transport } from "./transport.ts";
+import type { Connect, Output, Transport } from "./transport.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each has an input of its own
-export type Commands = Readonly<Record<string, new (input: any) => any>>;
+type Commands = Readonly<Record<string, new (input: any) => any>>;
 
 /** The commands that a handler's lock sends. */
 const HANDLER_COMMANDS: Commands = {
@@ -31,7 +31,7 @@ const HANDLER_COMMANDS: Commands = {
 /**
  * The commands that programs and operators send beside them. A handler's bundle doesn't need these.
  */
-export const MORE_COMMANDS: Commands = {
+const MORE_COMMANDS: Commands = {
   BatchGetItem: BatchGetItemCommand,
   CreateTable: CreateTableCommand,
   DeleteItem: DeleteItemCommand,
@@ -57,7 +57,10 @@ const timeoutOf = async (client: DynamoDBClientLike): Promise<number | undefined
 };
 
 /** A transport on a client of the user's, which stays open. */
-export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transport => {
+const toTransport = (client: DynamoDBClientLike, more?: Commands): Transport => {
+  if (typeof client.send !== "function") {
+    throw new LockOptionsError("client: an engine without the method send needs middy-dynamo-lock/lean");
+  }
   const commands = { ...HANDLER_COMMANDS, ...more };
   let requestMs = REQUEST_MS;
   void timeoutOf(client).then((ms) => {
@@ -108,8 +111,22 @@ export const createClient = (config: DynamoDBClientConfigLike = {}): DynamoDBCli
   }
 };
 
-/** A transport on a client that is made for it. */
-export const createTransport = (config?: DynamoDBClientConfigLike, more?: Commands): Transport => {
-  const client = createClient(config);
-  return { ...toTransport(client, more), close: () => client.destroy() };
-};
+/** Either of the user's, or one that is made for it. */
+interface SdkClient {
+  readonly client?: DynamoDBClientLike | undefined;
+  readonly clientConfig?: DynamoDBClientConfigLike | undefined;
+}
+
+const connectWith =
+  (more?: Commands): Connect<SdkClient> =>
+  ({ client, clientConfig }) => {
+    if (client) return toTransport(client, more);
+    const own = createClient(clientConfig);
+    return { ...toTransport(own, more), close: () => own.destroy() };
+  };
+
+/** For handlers. */
+export const connectHandler: Connect<SdkClient> = /* @__PURE__ */ connectWith();
+
+/** For programs and operators. */
+export const connectProgram: Connect<SdkClient> = /* @__PURE__ */ connectWith(MORE_COMMANDS);

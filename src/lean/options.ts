@@ -1,5 +1,4 @@
 /** What a transport without the AWS SDK takes: its types, its rules, its defaults. */
-import type { Provided } from "../common/aws.ts";
 import { BOOLEAN, fits, type Rule, type Rules, TEXT } from "../common/rules.ts";
 import type { SigningCredentials } from "./sign.ts";
 
@@ -29,12 +28,12 @@ export interface LeanTimeouts {
  */
 export interface LeanClientConfig {
   /** @default `AWS_REGION` or `AWS_DEFAULT_REGION` */
-  readonly region?: Provided<string> | undefined;
+  readonly region?: string | (() => Promise<string>) | undefined;
   /**
    * Where DynamoDB answers, if not in the region: `'http://localhost:8000'`.
    * @default `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, or the region's own
    */
-  readonly endpoint?: Provided<string | URL> | undefined;
+  readonly endpoint?: string | URL | (() => Promise<string | URL>) | undefined;
   /**
    * Credentials, or an async function that gives them.
    * @default those of the environment, or of a container's endpoint

@@ -9,9 +9,8 @@ import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createReporter, type Reporter } from "../common/report.ts";
 import { fromStorable } from "../common/result.ts";
-import { type Commands, createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
 import { Table } from "../dynamodb/table.ts";
-import type { Transport } from "../dynamodb/transport.ts";
+import type { Connect, Transport } from "../dynamodb/transport.ts";
 import { keyOf } from "../protocol/expression.ts";
 import { attributeOf, toAttribute } from "../protocol/fields.ts";
 import { acquire as acquireWrite, settle } from "../protocol/writes.ts";
@@ -71,12 +70,10 @@ export interface AttemptOptions
 }
 
 export interface LocksParts {
+  /** How DynamoDB is reached, or a table that knows. */
+  readonly over: Connect<never> | Table;
   /** Wraps what may find the table missing. */
   readonly withTable?: (<T>(request: () => Promise<T>) => Promise<T>) | undefined;
-  /** Commands that are sent beside those that locks need. */
-  readonly commands?: Commands | undefined;
-  /** In place of the table of the options. */
-  readonly table?: Table | undefined;
 }
 
 export class Locks {
@@ -98,16 +95,15 @@ export class Locks {
   readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Takes options that a door has checked. */
-  constructor(options: LocksOptions, { withTable = (request) => request(), commands, table }: LocksParts = {}) {
-    const { clock = systemClock, random = Math.random, owner = randomUUID(), client, cacheSize } = options;
+  constructor(options: LocksOptions, { over, withTable = (request) => request() }: LocksParts) {
+    const { clock = systemClock, random = Math.random, owner = randomUUID(), cacheSize } = options;
     this.options = options;
     this.clock = clock;
     this.random = random;
     this.clockSkewMs = options.clockSkewMs ?? DEFAULTS.clockSkewMs;
     this.report = createReporter(options);
-    this.transport =
-      table?.transport ?? (client ? toTransport(client, commands) : createTransport(options.clientConfig, commands));
-    this.table = table ?? new Table(this.transport, layoutOf(options), clock, random);
+    this.table = over instanceof Table ? over : new Table(over(options as never), layoutOf(options), clock, random);
+    this.transport = this.table.transport;
     this.owner = owner;
     this.#cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
     this.#watch = new Watch(clock);
@@ -117,7 +113,7 @@ export class Locks {
   /** For local work: every key is free, and nothing is sent but what the application commits. */
   get standIn(): Locks {
     const { transport, layout } = this.table;
-    return new Locks({}, { table: new Table(transport, layout, systemClock, Math.random, true) });
+    return new Locks({}, { over: new Table(transport, layout, systemClock, Math.random, true) });
   }
 
   /** The lock, or what stands in its way. */

@@ -1,12 +1,13 @@
 /** The package as a consumer gets it: built, packed, unpacked beside its peers, imported and type-checked. */
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { build } from "../../scripts/build.ts";
+import { localConfig } from "../support/dynamodb.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -99,7 +100,16 @@ export { createLockTable };
 it("what is packed is meant to ship", () => {
   const meant = /^(dist\/[\w-]+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
-  expect(packed).toEqual(expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "LICENSE", "package.json"]));
+  expect(packed).toEqual(
+    expect.arrayContaining([
+      "dist/index.js",
+      "dist/lean.js",
+      "dist/index.d.ts",
+      "dist/lean.d.ts",
+      "LICENSE",
+      "package.json",
+    ]),
+  );
 });
 
 it("its documentation links to what is packed, and to headings that are there", async () => {
@@ -127,70 +137,108 @@ it("its documentation links to what is packed, and to headings that are there", 
   expect(broken).toEqual([]);
 });
 
-it("can be imported, also where Middy is not installed", async () => {
-  const bare = join(folder, "bare");
+const NAMES = [
+  "LockBatchError",
+  "LockClient",
+  "LockError",
+  "LockHeldError",
+  "LockKeyError",
+  "LockLostError",
+  "LockOptionsError",
+  "LockTableError",
+  "LockTimeoutError",
+  "PayloadMismatchError",
+  "ReplayedError",
+  "createLockTable",
+  "describeLock",
+  "dynamoLock",
+  "dynamoLockBatch",
+  "dynamoSemaphore",
+  "forceRelease",
+  "listLocks",
+  "purgeLocks",
+  "releaseAllLocks",
+  "semaphore",
+  "withLock",
+  "withLockBatch",
+  "withSemaphore",
+];
+
+/** A folder where the package is installed, and these peers, and nothing else. Gives what a script there prints. */
+const inBare = async (name: string, installed: readonly string[], script: string) => {
+  const bare = join(folder, name);
   await mkdir(join(bare, "node_modules"), { recursive: true });
   await cp(join(app, "node_modules/middy-dynamo-lock"), join(bare, "node_modules/middy-dynamo-lock"), {
     recursive: true,
   });
-  for (const peer of ["@aws-sdk", "@smithy"]) {
-    await symlink(join(root, "node_modules", peer), join(bare, "node_modules", peer));
-  }
-  const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
+  for (const peer of installed) await symlink(join(root, "node_modules", peer), join(bare, "node_modules", peer));
   const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: bare });
-  expect(JSON.parse(stdout)).toEqual([
-    "LockBatchError",
-    "LockClient",
-    "LockError",
-    "LockHeldError",
-    "LockKeyError",
-    "LockLostError",
-    "LockOptionsError",
-    "LockTableError",
-    "LockTimeoutError",
-    "PayloadMismatchError",
-    "ReplayedError",
-    "createLockTable",
-    "describeLock",
-    "dynamoLock",
-    "dynamoLockBatch",
-    "dynamoSemaphore",
-    "forceRelease",
-    "listLocks",
-    "purgeLocks",
-    "releaseAllLocks",
-    "semaphore",
-    "withLock",
-    "withLockBatch",
-    "withSemaphore",
-  ]);
-});
-
-/** What the files of `dist` import that end like this, other than each other. */
-const importsOf = async (extension: string): Promise<string[]> => {
-  const dist = join(app, "node_modules/middy-dynamo-lock/dist");
-  const imported = new Set<string>();
-  for (const file of await readdir(dist)) {
-    if (!file.endsWith(extension)) continue;
-    const text = await readFile(join(dist, file), "utf8");
-    for (const [, specifier] of text.matchAll(/(?:^import\b[^"';]*|\bimport\()["']([^."'][^"']*)["']/gm))
-      imported.add(String(specifier));
-  }
-  return [...imported].sort();
+  return JSON.parse(stdout);
 };
 
+it("can be imported, also where Middy is not installed", async () => {
+  const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
+  expect(await inBare("without-middy", ["@aws-sdk", "@smithy"], script)).toEqual(NAMES);
+});
+
+it("middy-dynamo-lock/lean has the same names, also where the AWS SDK is not installed", async () => {
+  const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock/lean')).sort()))";
+  expect(await inBare("without-sdk", [], script)).toEqual(NAMES);
+});
+
+it("a run over middy-dynamo-lock/lean loads no module of the AWS SDK, though it is there", async () => {
+  const script = `
+    import { registerHooks } from "node:module";
+    const loaded = [];
+    registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) });
+    const { withLock } = await import("middy-dynamo-lock/lean");
+    const clientConfig = ${JSON.stringify(localConfig())};
+    const handler = withLock(async () => 42, { key: () => "a", tableName: "missing", clientConfig });
+    const error = await handler({}, { functionName: "f", awsRequestId: "1" }).catch((error) => error.message);
+    console.log(JSON.stringify({ loaded, error }));`;
+  const { loaded, error } = await inBare("with-sdk", ["@aws-sdk", "@smithy"], script);
+  expect(error).toMatch("Table missing does not exist");
+  expect(loaded).toContainEqual(expect.stringMatching(/dist\/lean\.js$/));
+  expect(loaded.filter((url: string) => /aws-sdk|smithy/.test(url))).toEqual([]);
+});
+
+it("both entry points have one class of each error", async () => {
+  const script = `
+    const [main, lean] = [await import("middy-dynamo-lock"), await import("middy-dynamo-lock/lean")];
+    console.log(JSON.stringify(Object.keys(main).filter((name) => main[name] === lean[name]).sort()));`;
+  const shared = await inBare("both", ["@aws-sdk", "@smithy"], script);
+  expect(shared).toEqual(NAMES.filter((name) => !/^(dynamo|with|create)|^LockClient$/.test(name)));
+});
+
+/** What an entry point of `dist` imports, with the chunks that it shares with others. */
+const importsOf = async (entry: string): Promise<string[]> => {
+  const dist = join(app, "node_modules/middy-dynamo-lock/dist");
+  const imported = new Set<string>();
+  const visit = async (file: string): Promise<void> => {
+    const text = await readFile(join(dist, file), "utf8");
+    for (const [, specifier = ""] of text.matchAll(/(?:^(?:import|export)\b[^"';]*|\bimport\()["']([^"']*)["']/gm)) {
+      if (imported.has(specifier)) continue;
+      imported.add(specifier);
+      if (specifier.startsWith(".")) await visit(file.endsWith(".d.ts") ? specifier.replace(/js$/, "d.ts") : specifier);
+    }
+  };
+  await visit(entry);
+  return [...imported].filter((specifier) => !specifier.startsWith(".")).sort();
+};
+
+const NODE = ["node:crypto", "node:timers/promises", "node:util", "node:zlib"];
+
 it("imports nothing but the DynamoDB client", async () => {
-  expect(await importsOf(".js")).toEqual([
-    "@aws-sdk/client-dynamodb",
-    "node:crypto",
-    "node:timers/promises",
-    "node:util",
-    "node:zlib",
-  ]);
+  expect(await importsOf("index.js")).toEqual(["@aws-sdk/client-dynamodb", ...NODE]);
+});
+
+it("imports nothing but Node.js as middy-dynamo-lock/lean", async () => {
+  expect(await importsOf("lean.js")).toEqual([...NODE, "node:fs/promises", "node:http", "node:https"].sort());
 });
 
 it("its declarations name Lambda's types, and nothing of the AWS SDK", async () => {
-  expect(await importsOf(".d.ts")).toEqual(["aws-lambda"]);
+  expect(await importsOf("index.d.ts")).toEqual(["aws-lambda"]);
+  expect(await importsOf("lean.d.ts")).toEqual(["aws-lambda"]);
 });
 
 describe("type-checked by a strict consumer, declarations included", () => {
@@ -201,6 +249,20 @@ describe("type-checked by a strict consumer, declarations included", () => {
   it("with exactOptionalPropertyTypes and noUncheckedIndexedAccess", async () => {
     const settings = [...resolutions.NodeNext, "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"];
     expect(await complaints(consumer, settings)).toEqual([]);
+  });
+
+  it("as middy-dynamo-lock/lean, where there is no AWS SDK", async () => {
+    const own = `
+      export const locks = new LockClient({ clientConfig: { region: "eu-west-1", credentials: async () => ({ accessKeyId: "a", secretAccessKey: "b" }) } });
+      await createLockTable({ region: "eu-west-1" }, { tableName: "locks" });
+      await createLockTable({ request: async () => ({}) });
+      dynamoLock({ key: (event: { id: string }) => event.id, client: { request: async () => ({}) } });
+      // @ts-expect-error: a client of the AWS SDK is for the other entry point
+      new LockClient({ client: { send: async () => ({}) } });
+      // @ts-expect-error: a setting that only the AWS SDK knows
+      new LockClient({ clientConfig: { profile: "mine" } });`;
+    const source = consumer.replace('"middy-dynamo-lock"', '"middy-dynamo-lock/lean"');
+    expect(await complaints(`${source}${own}`)).toEqual([]);
   });
 
   it("on the types of Middy 6", async () => {
