@@ -25,11 +25,10 @@ export const connectLean: Connect<LeanClientOptions> = ({ client, clientConfig =
 };
 
 /** Every attempt of a transaction has one token, by which DynamoDB knows it again. */
-const withToken = (operation: string, input: object): object =>
+export const withToken = (operation: string, input: object): object =>
   operation === "TransactWriteItems" ? { ClientRequestToken: randomUUID(), ...input } : input;
 
-/** `attempts`: for tests, with faults between the attempts and the network. */
-export const overNetwork = (config: LeanClientConfig, attempts: Attempts, clock: Clock): Transport => {
+const overNetwork = (config: LeanClientConfig, attempts: Attempts, clock: Clock): Transport => {
   const { maxAttempts = LEAN_DEFAULTS.maxAttempts, requestHandler } = config;
   const requestMs = requestHandler?.requestTimeout ?? LEAN_DEFAULTS.requestTimeout;
   return {
