@@ -2,7 +2,6 @@
  * One attempt of a request: signed, sent, and its reply read, or its error in the shape in which
  * the AWS SDK throws it.
  */
-import { STATUS_CODES } from "node:http";
 import type { Clock } from "../common/clock.ts";
 import type { Output } from "../dynamodb/transport.ts";
 import { crc32 } from "./crc32.ts";
@@ -36,7 +35,7 @@ export const createAttempts = (config: LeanClientConfig, clock: Clock): Attempts
 
   const connect = async () => {
     const { url, region } = await resolveEndpoint(config, process.env);
-    return { url, region, agent: createAgent(url), sign: createSigner({ region, service: "dynamodb" }) };
+    return { url, region, agent: await createAgent(url), sign: createSigner({ region, service: "dynamodb" }) };
   };
   let connecting: ReturnType<typeof connect> | undefined;
   const connection = () => {
@@ -123,7 +122,7 @@ const NAMES: Readonly<Record<number, string>> = { 408: "RequestTimeout", 429: "T
  * is an `HttpError`, with what it says.
  */
 const errorOf = (reply: HttpReply): Failure => {
-  const { status, headers, body } = reply;
+  const { status, statusMessage, headers, body } = reply;
   const text = body.toString();
   let members: Record<string, unknown> = {};
   try {
@@ -133,7 +132,7 @@ const errorOf = (reply: HttpReply): Failure => {
   // "com.amazonaws.dynamodb.v20120810#ThrottlingException", or "ThrottlingException:http://..."
   const isNamed = typeof type === "string";
   const name = isNamed ? type.replace(/^.*#|:.*$/g, "") : (NAMES[status] ?? "HttpError");
-  const words = isNamed ? name : `${status} ${STATUS_CODES[status]}: ${text.slice(0, 200)}`;
+  const words = isNamed ? name : `${status} ${statusMessage}: ${text.slice(0, 200)}`;
   return Object.assign(new Error(String(message ?? Message ?? words)), {
     name,
     $fault: status < 500 ? ("client" as const) : ("server" as const),

@@ -1,6 +1,6 @@
 /** One request over HTTP/1.1, and its whole reply, each within a limit of time. */
-import { Agent as HttpAgent, request as http, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
-import { Agent as HttpsAgent, request as https } from "node:https";
+import type { Agent, IncomingHttpHeaders, IncomingMessage } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
 export interface HttpRequest {
   readonly url: URL;
@@ -13,12 +13,13 @@ export interface HttpRequest {
 
 export interface HttpReply {
   readonly status: number;
+  readonly statusMessage: string | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
 export interface ExchangeOptions {
-  readonly agent?: HttpAgent | undefined;
+  readonly agent?: Agent | undefined;
   /** How long it may take to connect, in ms. */
   readonly connectMs: number;
   /** How long a reply may take to begin, and each further part of it, in ms. */
@@ -29,11 +30,21 @@ export interface ExchangeOptions {
 /** As many connections at most as the AWS SDK opens. Further requests wait for one. */
 const MAX_SOCKETS = 50;
 
+type NodeHttp = Pick<typeof import("node:http"), "Agent" | "request">;
+
+const HTTPS = { Agent: HttpsAgent, request: httpsRequest } as NodeHttp;
+
+/**
+ * `node:http` is loaded only for an endpoint that needs it, and not by `import`, which asks for all
+ * that it exports: that loads the client of `fetch`, too, and takes 20 ms of a cold start. Node.js
+ * 22.2 and older have no other way.
+ */
+const nodeHttp = async ({ protocol }: URL): Promise<NodeHttp> =>
+  protocol === "https:" ? HTTPS : (process.getBuiltinModule?.("node:http") ?? import("node:http"));
+
 /** Keeps connections open between requests. While they are idle they keep no process awake. */
-export const createAgent = ({ protocol }: URL): HttpAgent => {
-  const options = { keepAlive: true, maxSockets: MAX_SOCKETS };
-  return protocol === "https:" ? new HttpsAgent(options) : new HttpAgent(options);
-};
+export const createAgent = async (url: URL): Promise<Agent> =>
+  new (await nodeHttp(url)).Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
 
 const named = (name: string, message: string) => Object.assign(new Error(message), { name });
 
@@ -41,7 +52,11 @@ const named = (name: string, message: string) => Object.assign(new Error(message
  * Rejects with Node's own error, which has a `code`, with a `TimeoutError`, or with an `AbortError`.
  * Where a kept connection turned out to be closed, the error has `reusedSocket: true`.
  */
-export const exchange = (
+export const exchange = async (request: HttpRequest, options: ExchangeOptions): Promise<HttpReply> =>
+  exchangeOver(await nodeHttp(request.url), request, options);
+
+const exchangeOver = (
+  http: NodeHttp,
   { url, path, method, headers, body = "" }: HttpRequest,
   { agent, connectMs, replyMs, signal }: ExchangeOptions,
 ): Promise<HttpReply> =>
@@ -56,7 +71,7 @@ export const exchange = (
       path,
       headers: ["host", host, "content-length", `${Buffer.byteLength(body)}`, ...headers],
     };
-    const request = protocol === "https:" ? https(options) : http(options);
+    const request = http.request(options);
     let timer: NodeJS.Timeout | undefined;
     const limit = (ms: number, what: string) => {
       clearTimeout(timer);
@@ -90,7 +105,8 @@ export const exchange = (
       response.on("error", end);
       response.on("end", () => {
         done();
-        resolve({ status: response.statusCode as number, headers: response.headers, body: Buffer.concat(parts) });
+        const { statusCode, statusMessage, headers: given } = response;
+        resolve({ status: statusCode as number, statusMessage, headers: given, body: Buffer.concat(parts) });
       });
     });
     request.end(body);

@@ -5,7 +5,7 @@
  * A library would do it too: `aws4` adds 3.3 kB (gzip) to a bundle, this 0.6, and it parses again
  * what is known here: one method, one path, the headers in their order.
  */
-import { createHmac, hash } from "node:crypto";
+import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto";
 
 /** What a request is signed with. */
 export interface SigningCredentials {
@@ -31,7 +31,7 @@ export interface Scope {
   readonly service: string;
 }
 
-const hmac = (key: string | Buffer, text: string) => createHmac("sha256", key).update(text).digest();
+const hmac = (key: string | Buffer | KeyObject, text: string) => createHmac("sha256", key).update(text).digest();
 
 /** `20150830T123600Z`, from epoch ms. */
 export const toAmzDate = (ms: number): string => new Date(ms).toISOString().replace(/[-:]|\.\d+/g, "");
@@ -39,11 +39,12 @@ export const toAmzDate = (ms: number): string => new Date(ms).toISOString().repl
 /** The key of a day needs four of the five HMACs of a signature: it is made once a day. */
 const createKeys = () => {
   let known = "";
-  let key: Buffer;
-  return ({ secretAccessKey }: SigningCredentials, day: string, { region, service }: Scope): Buffer => {
+  let key: KeyObject;
+  return ({ secretAccessKey }: SigningCredentials, day: string, { region, service }: Scope): KeyObject => {
     const id = `${secretAccessKey}/${day}/${region}/${service}`;
     if (id !== known) {
-      key = [day, region, service, "aws4_request"].reduce<string | Buffer>(hmac, `AWS4${secretAccessKey}`) as Buffer;
+      const parts = [day, region, service, "aws4_request"];
+      key = createSecretKey(parts.reduce<string | Buffer>(hmac, `AWS4${secretAccessKey}`) as Buffer);
       known = id;
     }
     return key;
