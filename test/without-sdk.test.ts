@@ -1,13 +1,25 @@
-/** The doors of `middy-dynamo-lock/lean`, on a real engine. */
+/** The doors of `middy-dynamo-lock/lean`, on a real engine, and the examples of docs/lean.md, each a module in `without-sdk/`. */
 import { randomUUID } from "node:crypto";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
 import middy from "@middy/core";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import * as main from "../src/index.ts";
 import * as lean from "../src/lean.ts";
 import { localConfig, lockTable } from "./support/dynamodb.ts";
+import { expectExamples, runExamples } from "./support/examples.ts";
 import { lambdaContext } from "./support/lambda.ts";
+
+const domain = {
+  makeReport: vi.fn(async () => ({ lines: 3 })),
+  assumeRole: vi.fn(async () => ({
+    accessKeyId: "a",
+    secretAccessKey: "b",
+    sessionToken: "c",
+    expiration: new Date(),
+  })),
+};
+runExamples(domain);
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 let tableName: string;
@@ -152,5 +164,25 @@ describe("In place of DynamoDB", () => {
     expect(() => new lean.LockClient({ client, clientConfig: {} })).toThrow(
       "client and clientConfig contradict each other",
     );
+  });
+});
+
+describe("docs/lean.md", () => {
+  it("has each example, and no other", () => expectExamples("docs/lean.md", "without-sdk"));
+
+  it("report: runs once a day, with nothing but the environment of a Lambda", async () => {
+    const { handler } = await import("./without-sdk/report.ts");
+    const day = { time: "2026-11-23T06:00:00Z" };
+    expect(await invoke(handler, day)).toEqual({ lines: 3 });
+    expect(await invoke(handler, day)).toEqual({ lines: 3 });
+    expect(domain.makeReport).toHaveBeenCalledOnce();
+  });
+
+  it("role: asks for credentials when they are needed, and again when they have expired", async () => {
+    const { locks } = await import("./without-sdk/role.ts");
+    expect(domain.assumeRole).not.toHaveBeenCalled();
+    await locks.run("a", () => {});
+    expect(domain.assumeRole.mock.calls).toEqual([["locks"], ["locks"]]);
+    await locks.close();
   });
 });

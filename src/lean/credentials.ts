@@ -1,6 +1,6 @@
 /**
  * Credentials, kept until shortly before they expire: given ones, those of the environment, or
- * those of a container's endpoint, which ECS, EKS (pod identity), SnapStart and others have
+ * those of a container's endpoint, which ECS, EKS (pod identity) and others have
  * (https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html).
  */
 import type { Clock } from "../common/clock.ts";
