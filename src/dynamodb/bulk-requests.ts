@@ -20,6 +20,8 @@ export interface Outcome {
   readonly isDuplicate: boolean;
   /** It may have applied all the same. */
   readonly inDoubt: boolean;
+  /** What failed, if it was not refused by its own condition. */
+  readonly fault?: unknown;
 }
 
 /** With less time than that for the ordinary request after it, none is sent, in ms. */
@@ -34,6 +36,7 @@ const PAUSE_MS = 10_000;
  * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html). A
  * statement with another code, or without an answer, may have been.
  */
+const CONDITION = /^(ConditionalCheckFailed|DuplicateItem)$/;
 const REFUSED = /^(ConditionalCheckFailed|DuplicateItem|AccessDenied|ValidationError|ResourceNotFound|ItemCollection)/;
 
 export class BulkRequests {
@@ -65,17 +68,18 @@ export class BulkRequests {
       const wasRetried = (output?.$metadata?.attempts ?? 1) > 1;
       return statements.map((_, index): Outcome => {
         const reply = output?.Responses?.[index];
-        const { Code, Message } = reply?.Error ?? {};
-        if (Code === "AccessDenied") this.#deny(operation, Object.assign(new Error(Message), { name: Code }));
-        const isRefused = Code !== undefined && (REFUSED.test(Code) || PASSING.test(Code));
+        const { Code = "NoReply", Message } = reply?.Error ?? {};
+        const fault = Object.assign(new Error(Message), { name: Code });
+        if (Code === "AccessDenied") this.#deny(operation, fault);
         return {
           applied: reply !== undefined && !reply.Error,
           isDuplicate: Code === "DuplicateItem",
-          inDoubt: wasRetried || !isRefused,
+          inDoubt: wasRetried || !(REFUSED.test(Code) || PASSING.test(Code)),
+          ...(!CONDITION.test(Code) && { fault }),
         };
       });
     } catch (error) {
-      const failed = { applied: false, isDuplicate: false, inDoubt: mayHaveApplied(error) };
+      const failed = { applied: false, isDuplicate: false, inDoubt: mayHaveApplied(error), fault: error };
       return statements.map(() => failed);
     }
   }
@@ -108,10 +112,9 @@ export class BulkRequests {
     try {
       return await this.#table.persist(operation, input, { until: now + ms, retries: "none", signal });
     } catch (error) {
+      const endedAt = this.#clock.monotonic();
       if (isNamed(error, "AccessDeniedException")) this.#deny(operation, error);
-      else if (isNamed(error, "TimeoutError") || fateOf(error) === "refused") {
-        this.#pausedUntil = this.#clock.monotonic() + PAUSE_MS;
-      }
+      else if (endedAt - now >= ms / 2 || fateOf(error) === "refused") this.#pausedUntil = endedAt + PAUSE_MS;
       throw error;
     }
   }

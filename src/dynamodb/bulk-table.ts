@@ -59,7 +59,9 @@ export class BulkTable extends Table {
     if (!translated) return super.write(writes, options);
     if (translated.kind === "insert") return this.#take(write, translated, options);
     const outcome = await this.#statements.ask(translated, options);
-    return outcome?.applied ? { applied: true } : super.write(writes, { ...options, inDoubt: outcome?.inDoubt });
+    if (outcome?.applied) return { applied: true };
+    if (outcome?.fault !== undefined) options.onRetry?.(outcome.fault);
+    return super.write(writes, { ...options, inDoubt: outcome?.inDoubt });
   }
 
   /** Takes a key: by an INSERT if nothing stands there, or else as ever. */
