@@ -95,7 +95,7 @@ for (const { size, batches } of loads) {
       library: title,
       records: size,
       delivery: first ? "first" : "again",
-      "requests per record": median(({ requests }) => requests / batches / size),
+      "requests per batch": median(({ requests }) => requests / batches),
       ...(share && { "ms per batch, p50": percentile(ms, 0.5) }),
       "µs per record, p50": (percentile(ms, 0.5) / size) * 1_000,
       "processor, µs per record": median(({ cpuMs }) => (cpuMs / batches / size) * 1_000),

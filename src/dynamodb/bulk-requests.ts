@@ -31,12 +31,14 @@ const MAX_MS = 1_000;
 /** So long none is sent after one that took too long, or that DynamoDB doesn't understand. */
 const PAUSE_MS = 10_000;
 
+const APPLIED: Outcome = { applied: true, isDuplicate: false, inDoubt: false };
+/** Codes of statements that their own condition refused. */
+const CONDITION = /^(ConditionalCheckFailed|DuplicateItem)$/;
 /**
  * Codes of statements that were certainly not applied
  * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html). A
  * statement with another code, or without an answer, may have been.
  */
-const CONDITION = /^(ConditionalCheckFailed|DuplicateItem)$/;
 const REFUSED = /^(ConditionalCheckFailed|DuplicateItem|AccessDenied|ValidationError|ResourceNotFound|ItemCollection)/;
 
 export class BulkRequests {
@@ -68,15 +70,13 @@ export class BulkRequests {
       const wasRetried = (output?.$metadata?.attempts ?? 1) > 1;
       return statements.map((_, index): Outcome => {
         const reply = output?.Responses?.[index];
+        if (reply && !reply.Error) return APPLIED;
         const { Code = "NoReply", Message } = reply?.Error ?? {};
+        const inDoubt = wasRetried || !(REFUSED.test(Code) || PASSING.test(Code));
+        if (CONDITION.test(Code)) return { applied: false, isDuplicate: Code === "DuplicateItem", inDoubt };
         const fault = Object.assign(new Error(Message), { name: Code });
         if (Code === "AccessDenied") this.#deny(operation, fault);
-        return {
-          applied: reply !== undefined && !reply.Error,
-          isDuplicate: Code === "DuplicateItem",
-          inDoubt: wasRetried || !(REFUSED.test(Code) || PASSING.test(Code)),
-          ...(!CONDITION.test(Code) && { fault }),
-        };
+        return { applied: false, isDuplicate: false, inDoubt, fault };
       });
     } catch (error) {
       const failed = { applied: false, isDuplicate: false, inDoubt: mayHaveApplied(error), fault: error };
