@@ -58,6 +58,7 @@ const KINDS: { readonly [T in LockEvent["type"]]: EventKind<Extract<LockEvent, {
     ({ key, operation }) => `Lock ${key}: ${operation} failed. What is not settled, the lease ends`,
   ],
   unavailable: ["error", failed, ({ key }) => `DynamoDB is away: what has key ${key} runs without a lock`],
+  "bulk-denied": ["warn"],
   "record-failed": ["error", failed],
   "not-started": ["warn", ({ records }) => ({ LockNotStarted: records })],
 };
