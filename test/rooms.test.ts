@@ -9,7 +9,7 @@ const DOORS = ["invocation", "batch", "client", "semaphore", "operate"];
 /** The main entry point: the doors' public names. */
 const MAIN = "index.ts";
 /** Rooms of entry points of their own, which know the main one. The other files of `src` itself are their doors. */
-const BESIDE = ["testing"];
+const BESIDE = ["testing", "http"];
 
 const source = new URL("../src/", import.meta.url);
 const tests = new URL("./", import.meta.url);

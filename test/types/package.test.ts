@@ -193,6 +193,34 @@ it("its declarations name Lambda's types, and nothing of the AWS SDK", async () 
   expect(await importsOf(".d.ts")).toEqual(["aws-lambda"]);
 });
 
+it("a consumer's declarations name its entry points, and no other file of it", async () => {
+  const source = `
+    import middy from "@middy/core";
+    import { dynamoLock, dynamoLockBatch, dynamoSemaphore, LockClient, withLock } from "middy-dynamo-lock";
+    import { httpIdempotency, httpProblems } from "middy-dynamo-lock/http";
+    export const lock = dynamoLock<{ date: string }>({ key: (event) => event.date });
+    export const batch = dynamoLockBatch({ key: (record) => record.body });
+    export const semaphore = dynamoSemaphore({ key: () => "a", permits: 2 });
+    export const wrapped = withLock(async (event: { date: string }) => event.date, { key: (event) => event.date });
+    export const locks = new LockClient({});
+    export const acquire = () => locks.acquire("a", { leaseMs: 1_000 });
+    export const options = (given: Parameters<typeof dynamoLock>[0]) => given;
+    export const http = httpIdempotency<{ user: string }>({ scope: (event) => event.user });
+    export const handler = middy<{ user: string }>()
+      .use(httpProblems())
+      .use(dynamoLock({ ...http }))
+      .handler(async (_event, context) => context.lock?.key);`;
+  const directory = await mkdtemp(join(app, "declare-"));
+  await writeFile(join(directory, "consumer.ts"), source);
+  const settings = ["--ignoreConfig", "--declaration", "--emitDeclarationOnly", "--strict", "--skipLibCheck"];
+  const language = ["--types", "node", "--target", "ES2022", "--module", "NodeNext"];
+  await run(process.execPath, [tsc, ...settings, ...language, "consumer.ts"], { cwd: directory });
+  const declarations = await readFile(join(directory, "consumer.d.ts"), "utf8");
+  expect(declarations).not.toContain(": any");
+  const named = [...declarations.matchAll(/"(middy-dynamo-lock[^"]*)"/g)].map(([, name]) => name);
+  expect([...new Set(named)].toSorted()).toEqual(["middy-dynamo-lock", "middy-dynamo-lock/http"]);
+});
+
 describe("type-checked by a strict consumer, declarations included", () => {
   it.each(Object.entries(resolutions))("with the resolution of %s", async (_name, settings) => {
     expect(await complaints(consumer, settings)).toEqual([]);
