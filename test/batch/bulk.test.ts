@@ -154,7 +154,7 @@ describe("a record", () => {
         ),
         fence: Number(fence?.N) - Number(acquired_at?.N),
         sameStart: updated_at?.N === acquired_at?.N,
-        ttl: Math.round(Number(ttl?.N) - Number(expires_at?.N) / 1_000),
+        ttl: Math.floor((Number(ttl?.N) * 1_000 - Number(expires_at?.N)) / 1_000),
         status: item.status,
         owner: item.owner_id,
         fingerprint: item.fingerprint,

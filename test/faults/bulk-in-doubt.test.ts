@@ -130,6 +130,17 @@ describe("doubt about a request wins over the certain failure behind it", () => 
     expect(types()).toContain("record-failed");
   });
 
+  it.each(["InternalServerError", "SomethingNew"])("also of a statement alone, by its code %s", async (code) => {
+    const { options, statuses } = bulkShop(table, async (call) => {
+      if (call.operation === BULK && call.n === 1) return reported(code, true, (index) => index === 1, call);
+      const isOfB = call.input.Key?.lock_id?.S?.endsWith("#b");
+      if (isOfB && call.n === 1) throw named("ItemCollectionSizeLimitExceededException");
+      return call.send();
+    });
+    expect(await consumer(options).invoke(THREE)).toEqual(failures("m2"));
+    expect(await statuses("a", "b", "c")).toEqual(["FINISHED", "RELEASED", "FINISHED"]);
+  });
+
   it("what may have been finished is not said to be unwritten", async () => {
     const { options, statuses } = bulkShop(table, async ({ operation, n, send }) => {
       if (operation === BULK && n === 2) {

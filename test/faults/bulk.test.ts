@@ -91,7 +91,7 @@ describe("the look at repeats", () => {
         const reply = await send();
         return {
           ...reply,
-          output: { Responses: {}, UnprocessedKeys: (input as { RequestItems?: object }).RequestItems },
+          output: { Responses: {}, UnprocessedKeys: input.RequestItems },
         };
       },
     ],
@@ -105,6 +105,23 @@ describe("the look at repeats", () => {
     expect(run).not.toHaveBeenCalled();
     expect(types()).toEqual(["dropped", "dropped", "dropped"]);
     expect(sent.filter((name) => name === "UpdateItem")).toHaveLength(3);
+  });
+
+  it("is strongly consistent, and what it leaves unread is not taken for absent", async () => {
+    const looks: unknown[] = [];
+    const { options, finishedBefore, sent } = bulkShop(table, async ({ operation, input, send }) => {
+      const reply = await send();
+      if (operation !== "BatchGetItem") return reply;
+      looks.push(...Object.values(input.RequestItems ?? {}));
+      return { ...reply, output: { Responses: {}, UnprocessedKeys: input.RequestItems } };
+    });
+    await finishedBefore("a", "b", "c");
+    const { invoke } = consumer(options);
+    for (let times = 0; times < 4; times++) await invoke(THREE);
+    sent.splice(0);
+    await invoke(THREE); // by now repeats are what comes
+    expect(sent).toEqual(["BatchGetItem", ...Array(3).fill("UpdateItem")]);
+    expect(looks).toEqual(looks.map(() => expect.objectContaining({ ConsistentRead: true })));
   });
 
   it("a finished record whose time is over runs again, as it does without", async () => {
@@ -133,12 +150,12 @@ describe("the look at repeats", () => {
 });
 
 describe("a request that hangs", () => {
-  const hanging = () => {
+  const hanging = (config = {}) => {
     const {
       namespace,
       options: { key },
     } = shop(table);
-    const process = aProcess(table.tableName, { namespace, settleMs: 10_000 });
+    const process = aProcess(table.tableName, { namespace, settleMs: 10_000, config });
     const hung = { isHung: true };
     process.state.wire = ({ name, send }) => (name === BULK && hung.isHung ? new Promise(() => {}) : send());
     const { invoke, given } = consumer({ key, locks: process.locks, bulk: true });
@@ -151,7 +168,7 @@ describe("a request that hangs", () => {
       for (let turns = 0; !isOver && turns < 200; turns++) await process.clock.pass(50);
       return { answer: await answer, ms: process.clock.monotonic() - begunAt };
     };
-    return { ...process, hung, timed, given, namespace };
+    return { ...process, hung, timed, given, invoke };
   };
 
   it("is waited for at most a second, and then not tried again for ten", async () => {
@@ -169,6 +186,23 @@ describe("a request that hangs", () => {
     state.sent.splice(0);
     expect((await timed(queue("f", "g"))).answer).toEqual(failures());
     expect(state.sent).toEqual([BULK, BULK]);
+  });
+
+  it("is waited for no longer where the client would wait longer", async () => {
+    const { timed, state } = hanging({ requestHandler: { requestTimeout: 8_000 } });
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the client's configuration is read
+    expect((await timed(THREE)).ms).toBeLessThan(1_300);
+    expect(state.sent).toEqual([BULK, ...Array(6).fill("UpdateItem")]);
+  });
+
+  it("ends at once when the client is closed", async () => {
+    const { invoke, locks, clock, state, hung } = hanging();
+    const answer = invoke(THREE, clockedContext(clock, 30_000));
+    await vi.waitFor(() => expect(state.sent).toEqual([BULK]));
+    hung.isHung = false;
+    // No clock moves.
+    await Promise.all([expect(answer).rejects.toMatchObject({ code: "LOCK_CLOSED" }), locks.close()]);
+    expect(state.sent[1]).toBe(BULK); // what may have been taken is given back
   });
 
   it("leaves nothing on its way when the time for the batch is over", async () => {

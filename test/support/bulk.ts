@@ -10,6 +10,7 @@ export interface Sent {
   readonly input: {
     Statements?: { Statement: string; Parameters: { S?: string }[] }[];
     Key?: { lock_id?: { S?: string } };
+    RequestItems?: object;
   };
   readonly send: () => Promise<{ output: Reply }>;
 }
