@@ -8,6 +8,10 @@ export default defineConfig({
     alias: [
       { find: /^middy-dynamo-lock$/, replacement: new URL("src/index.ts", import.meta.url).pathname },
       { find: /^middy-dynamo-lock\/(\w+)$/, replacement: new URL("src/$1.ts", import.meta.url).pathname },
+      {
+        find: /^middy-dynamo-lock\/testing\/setup$/,
+        replacement: new URL("src/testing-setup.ts", import.meta.url).pathname,
+      },
     ],
   },
   test: {

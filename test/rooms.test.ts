@@ -8,7 +8,7 @@ const ROOMS = ["common", "protocol", "dynamodb", "lock", "lambda"];
 const DOORS = ["invocation", "batch", "client", "semaphore", "operate"];
 /** The main entry point: the doors' public names. */
 const MAIN = "index.ts";
-/** Rooms of entry points of their own, which know the main one. The other files of `src` itself are their doors. */
+/** Rooms of entry points of their own, which know the main one. Each has a door of its name in `src` itself. */
 const BESIDE = ["testing", "http"];
 
 const source = new URL("../src/", import.meta.url);
@@ -19,8 +19,10 @@ const files = filesIn(source);
 /** Each file of `src` itself is a room of its own. */
 const roomOf = (file: string) => (posix.dirname(file) === "." ? posix.basename(file) : posix.dirname(file));
 const heightOf = (room: string) => {
-  const storey = [...ROOMS.map((each) => [each]), DOORS, [MAIN], BESIDE].findIndex((rooms) => rooms.includes(room));
-  return storey < 0 && room.endsWith(".ts") ? ROOMS.length + 3 : storey;
+  const doors = BESIDE.map((each) => `${each}.ts`);
+  const storeys = [...ROOMS.map((each) => [each]), DOORS, [MAIN], BESIDE, doors];
+  const storey = storeys.findIndex((rooms) => rooms.includes(room));
+  return storey < 0 && room.endsWith(".ts") ? storeys.length : storey; // what is for the doors of rooms only
 };
 
 const importsOf = (file: string, folder = source) => {

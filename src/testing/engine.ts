@@ -1,9 +1,10 @@
 /** The engine: operations on tables in memory, one at a time. It knows no network, no faults and no AWS SDK. */
 import { batchExecuteStatement } from "./batch-statements.ts";
+import { batchGetItem, batchWriteItem } from "./batches.ts";
 import { MemoryFailure, unsupported } from "./errors.ts";
 import { deleteItem, getItem, putItem, updateItem } from "./item-operations.ts";
+import { query, scan } from "./pages.ts";
 import { checkParameters } from "./parameters.ts";
-import { batchGetItem, scan } from "./read-operations.ts";
 import {
   createTable,
   deleteTable,
@@ -21,6 +22,7 @@ type EngineOperation = (store: Store, input: object) => object;
 const OPERATIONS: Readonly<Record<string, EngineOperation>> = {
   BatchExecuteStatement: batchExecuteStatement,
   BatchGetItem: batchGetItem,
+  BatchWriteItem: batchWriteItem,
   CreateTable: createTable,
   DeleteItem: deleteItem,
   DeleteTable: deleteTable,
@@ -30,6 +32,7 @@ const OPERATIONS: Readonly<Record<string, EngineOperation>> = {
   ListTables: listTables,
   ListTagsOfResource: listTagsOfResource,
   PutItem: putItem,
+  Query: query,
   Scan: scan,
   TransactWriteItems: transactWriteItems,
   UpdateItem: updateItem,

@@ -2,6 +2,7 @@
 import { type Condition, parseCondition } from "./condition.ts";
 import { Aliases, Cursor, type DocumentPath, type ExpressionKind } from "./cursor.ts";
 import { invalid } from "./errors.ts";
+import { type KeyTest, parseKeyCondition } from "./key-condition.ts";
 import { parseProjection } from "./paths.ts";
 import { type Change, parseUpdate } from "./update.ts";
 
@@ -17,7 +18,7 @@ export type ExpressionInput = { readonly [Kind in ExpressionKind]?: string } & {
 interface Parsed {
   readonly ConditionExpression: Condition;
   readonly FilterExpression: Condition;
-  readonly KeyConditionExpression: Condition;
+  readonly KeyConditionExpression: readonly KeyTest[];
   readonly ProjectionExpression: readonly DocumentPath[];
   readonly UpdateExpression: readonly Change[];
 }
@@ -25,7 +26,7 @@ interface Parsed {
 const PARSERS: { readonly [Kind in ExpressionKind]: (cursor: Cursor) => Parsed[Kind] } = {
   ConditionExpression: parseCondition,
   FilterExpression: parseCondition,
-  KeyConditionExpression: parseCondition,
+  KeyConditionExpression: parseKeyCondition,
   ProjectionExpression: parseProjection,
   UpdateExpression: parseUpdate,
 };

@@ -5,6 +5,7 @@ import { aborted, connectionLost, type Fault, type FaultKind, type FaultOptions,
 import { addTables, checkMemoryOptions, LOCK_KEY, type MemoryOptions } from "./options.ts";
 import { clientConfigOf, type MemoryClientConfig, REGION } from "./sdk.ts";
 import { type ListenOptions, type MemoryServer, serve } from "./server.ts";
+import { type ReadyStates, readyStates } from "./states.ts";
 import { Store } from "./tables.ts";
 import { copyOf } from "./values.ts";
 
@@ -19,7 +20,7 @@ export interface CommandLike<Output> {
  * DynamoDB in memory. It fits the option `client` of everything in this package, and takes the
  * commands of `@aws-sdk/client-dynamodb` by `send` as a `DynamoDBClient` does. It does not retry.
  */
-export interface MemoryDynamoDB {
+export interface MemoryDynamoDB extends ReadyStates {
   /** Sends a command of `@aws-sdk/client-dynamodb`. */
   send<Output>(command: CommandLike<Output>, options?: { readonly abortSignal?: AbortSignal }): Promise<Output>;
   /** Sends a request without the AWS SDK: `request("GetItem", { TableName, Key })`. */
@@ -58,7 +59,7 @@ export interface MemoryDynamoDB {
   listen(options?: ListenOptions): Promise<MemoryServer>;
 }
 
-class Memory implements MemoryDynamoDB {
+class Memory implements Omit<MemoryDynamoDB, keyof ReadyStates> {
   readonly config = { region: async () => REGION, endpointDiscoveryEnabled: false as const };
   readonly #options: MemoryOptions;
   readonly #faults = new Faults();
@@ -123,6 +124,14 @@ class Memory implements MemoryDynamoDB {
     throw connectionLost();
   }
 
+  /** Past the faults, and not counted: for ready states. */
+  readonly states: ReadyStates = readyStates(
+    {
+      send: async (command: CommandLike<unknown>) => execute(this.#store, operationOf(command), command.input),
+    },
+    () => this.#now(),
+  );
+
   clientConfig(): MemoryClientConfig {
     return clientConfigOf((operation, input) => this.request(operation, input));
   }
@@ -146,6 +155,7 @@ const operationOf = (command: CommandLike<unknown>): string => {
 const delayed = (run: () => Promise<object>, ms: number, signal?: AbortSignal): Promise<object> =>
   new Promise((resolve, reject) => {
     const giveUp = () => reject(aborted());
+    if (signal?.aborted) giveUp();
     signal?.addEventListener("abort", giveUp);
     setTimeout(() => {
       signal?.removeEventListener("abort", giveUp);
@@ -178,5 +188,6 @@ export const memoryDynamoDB = (options: MemoryOptions = {}): MemoryDynamoDB => {
     );
   }
   checkMemoryOptions(options);
-  return new Memory(options);
+  const memory = new Memory(options);
+  return Object.assign(memory, memory.states);
 };

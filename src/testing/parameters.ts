@@ -7,9 +7,20 @@ const EXPRESSIONS = ["ExpressionAttributeNames", "ExpressionAttributeValues"];
 const WRITE = ["TableName", "ConditionExpression", ...EXPRESSIONS, "ReturnValuesOnConditionCheckFailure"];
 const TTL = ["TableName", "TimeToLiveSpecification"];
 
+const PAGE = [
+  "TableName",
+  "Limit",
+  "ExclusiveStartKey",
+  "Select",
+  "FilterExpression",
+  "ProjectionExpression",
+  ...EXPRESSIONS,
+];
+
 const OPERATIONS: Readonly<Record<string, readonly string[]>> = {
   BatchExecuteStatement: ["Statements"],
   BatchGetItem: ["RequestItems"],
+  BatchWriteItem: ["RequestItems"],
   CreateTable: [
     "TableName",
     "KeySchema",
@@ -33,15 +44,8 @@ const OPERATIONS: Readonly<Record<string, readonly string[]>> = {
   ListTables: ["Limit", "ExclusiveStartTableName"],
   ListTagsOfResource: ["ResourceArn", "NextToken"],
   PutItem: [...WRITE, "Item", "ReturnValues"],
-  Scan: [
-    "TableName",
-    "Limit",
-    "ExclusiveStartKey",
-    "Select",
-    "FilterExpression",
-    "ProjectionExpression",
-    ...EXPRESSIONS,
-  ],
+  Query: [...PAGE, "KeyConditionExpression", "ScanIndexForward"],
+  Scan: PAGE,
   TransactWriteItems: ["TransactItems", "ClientRequestToken"],
   UpdateItem: [...WRITE, "Key", "UpdateExpression", "ReturnValues"],
   UpdateTimeToLive: TTL,
@@ -53,7 +57,7 @@ const PARTS: Readonly<Record<string, readonly string[]>> = {
   Update: [...WRITE, "Key", "UpdateExpression"],
   Delete: [...WRITE, "Key"],
 };
-const KEYS_OF_TABLE = ["Keys", "ProjectionExpression", "ExpressionAttributeNames"];
+const OF_TABLE = ["Keys", "ProjectionExpression", "ExpressionAttributeNames", "PutRequest", "DeleteRequest"];
 const STATEMENT = ["Statement", "Parameters", "ReturnValuesOnConditionCheckFailure"];
 
 const check = (what: string, given: unknown, known: readonly string[]): void => {
@@ -70,6 +74,6 @@ export const checkParameters = (operation: string, input: any): void => {
     check("TransactItems", part, Object.keys(PARTS));
     for (const [action, own] of Object.entries(part)) check(`${action} of TransactItems`, own, PARTS[action] ?? []);
   }
-  for (const own of Object.values(input.RequestItems ?? {})) check("RequestItems", own, KEYS_OF_TABLE);
+  for (const own of Object.values(input.RequestItems ?? {}).flat()) check("RequestItems", own, OF_TABLE);
   for (const own of input.Statements ?? []) check("Statements", own, STATEMENT);
 };

@@ -313,9 +313,41 @@ describe("a scan", () => {
   });
 });
 
+describe("a query", () => {
+  const ask = async (KeyConditionExpression: string, values: object, more: object = {}) => {
+    const { memory } = await setUp();
+    const RequestItems = {
+      readings: [10, 9, 1].map((at) => ({ PutRequest: { Item: { sensor: { S: "s" }, at: { N: `${at}` } } } })),
+    };
+    await memory.request("BatchWriteItem", { RequestItems });
+    const { Items, LastEvaluatedKey } = (await memory.request("Query", {
+      TableName: "readings",
+      KeyConditionExpression,
+      ExpressionAttributeNames: { "#at": "at" },
+      ExpressionAttributeValues: { ":s": { S: "s" }, ...values },
+      ...more,
+    })) as { Items: { at: { N: string } }[]; LastEvaluatedKey?: object };
+    return [Items.map(({ at }) => at.N).join(" "), LastEvaluatedKey];
+  };
+
+  it("gives the items of a partition in their order", async () => {
+    expect(await ask("sensor = :s AND #at > :n", { ":n": { N: "1" } })).toEqual(["9 10", undefined]);
+    expect(await ask("(sensor = :s) AND #at BETWEEN :n AND :n", { ":n": { N: "9" } })).toEqual(["9", undefined]);
+    expect(await ask("sensor = :s AND #at >= :n", { ":n": { N: "0" } }, { ScanIndexForward: false, Limit: 2 })).toEqual(
+      ["10 9", { sensor: { S: "s" }, at: { N: "9" } }],
+    );
+  });
+
+  it("without its partition is refused", async () => {
+    await expect(ask("#at = :n AND #at = :s", { ":n": { N: "1" } })).rejects.toThrow(
+      "Query condition missed key schema element",
+    );
+  });
+});
+
 describe("what it doesn't know", () => {
   it.each<[operation: string, input: object, what: string]>([
-    ["Query", { TableName }, "does not support Query. It has BatchExecuteStatement"],
+    ["UpdateTable", { TableName }, "does not support UpdateTable. It has BatchExecuteStatement"],
     [
       "GetItem",
       { TableName, Key: { id: { S: "a" } }, AttributesToGet: ["id"] },
