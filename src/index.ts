@@ -6,6 +6,7 @@ export { LockClient } from "./client/lock-client.ts";
 export type {
   AcquireOptions,
   CloseOptions,
+  CommitOnceOptions,
   LockClientOptions,
   OnceOptions,
   RunOptions,

@@ -16,10 +16,14 @@ import { CLIENT_CONTRADICTIONS, DEFAULTS, SETTLE_TIME_RULES } from "../lock/opti
 import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
+import type { TransactWriteItem } from "../protocol/item.ts";
+import { commitOnce } from "./commit-once.ts";
 import {
   ACQUIRE_RULES,
   type AcquireOptions,
   type CloseOptions,
+  COMMIT_ONCE_RULES,
+  type CommitOnceOptions,
   LOCK_CLIENT_RULES,
   type LockClientOptions,
   ONCE_RULES,
@@ -173,6 +177,43 @@ export class LockClient implements LockClientLike {
     }
     const stored = await attempt.finishWith(result);
     return stored ? fromStorable(stored) : result;
+  }
+
+  /**
+   * Writes `items` and finishes the key, in one transaction and one request, if nobody holds the
+   * key or has finished it: exactly once without a lock. Nothing is taken before, so nothing is held
+   * after a crash. Everybody gets the `result` of the first, as JSON; what repeats have computed is
+   * thrown away.
+   *
+   * @param items as in `lock.commit`: at most 99, and 98 where the result is too large for the record.
+   *
+   * @example
+   * const order = await locks.commitOnce(
+   *   `order-${id}`,
+   *   [{ Put: { TableName: "orders", Item: { id: { S: id } } } }],
+   *   { result: { id, status: "placed" }, rememberMs: 15 * 24 * 3_600_000, fingerprint: cart },
+   * );
+   *
+   * @throws LockHeldError while a run under a lock is at it, PayloadMismatchError for another
+   * `fingerprint`, ReplayedError if a run under a lock has finished with an error.
+   * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed and
+   * nobody has the key: nothing was written.
+   * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: call it again
+   * with the same key. LockOptionsError, LockKeyError: nothing was sent.
+   */
+  async commitOnce<T = undefined>(
+    key: LockKey,
+    items: readonly TransactWriteItem[],
+    options: CommitOnceOptions & { readonly result?: T } = {},
+  ): Promise<Jsonified<T>> {
+    checkOptions<CommitOnceOptions>("commitOnce", options, COMMIT_ONCE_RULES);
+    const commit = () => commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
+    if (!this.#ensuresTable) return commit();
+    return commit().catch(async (error: unknown) => {
+      if (!isTableMissing(error)) throw error;
+      await this.#withNewTable(() => this.#locks.table.readItem(this.#storedKey(key))); // it may be one of yours
+      return commit();
+    });
   }
 
   /**

@@ -21,6 +21,7 @@ import {
   TABLE_RULES,
   type TableOptions,
 } from "../lock/options.ts";
+import { COMMIT_RULES, type CommitOptions } from "../lock/settle-options.ts";
 
 /**
  * Options of `LockClient`: where the records are, who takes locks, and what holds for all of them
@@ -89,6 +90,15 @@ export interface OnceOptions extends TakeOptions, PatienceOptions, RememberOptio
   readonly fingerprint?: unknown;
 }
 
+/** Options of `commitOnce`: what is remembered with the finished key, and of whom. */
+export interface CommitOnceOptions extends CommitOptions, OwnerOptions, SettleTimeOptions {
+  /**
+   * The payload that is worked on under the key, any JSON value (integers up to 2^53 - 1, or
+   * bigint). The same key with another one is a `PayloadMismatchError`.
+   */
+  readonly fingerprint?: unknown;
+}
+
 export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   TABLE_RULES,
   ATTRIBUTE_RULES,
@@ -115,3 +125,9 @@ export const ONCE_RULES: Rules<OnceOptions> = /* @__PURE__ */ join(TAKE_RULES, P
   storeResult: BOOLEAN,
   fingerprint: ANYTHING,
 });
+export const COMMIT_ONCE_RULES: Rules<CommitOnceOptions> = /* @__PURE__ */ join(
+  COMMIT_RULES,
+  OWNER_RULES,
+  SETTLE_TIME_RULES,
+  { fingerprint: ANYTHING },
+);

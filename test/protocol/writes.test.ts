@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { LockRecord, SemaphoreHolder } from "../../src/common/record.ts";
 import { createRequests, type TableLayout } from "../../src/protocol/expression.ts";
 import { FIELDS } from "../../src/protocol/fields.ts";
+import { finishFree } from "../../src/protocol/finish-free.ts";
 import { asSeen, forceRelease, toFilter } from "../../src/protocol/operate.ts";
 import { acquireSlot } from "../../src/protocol/semaphore.ts";
 import { acquire, holding, renew, settle, storeResponse, type Write } from "../../src/protocol/writes.ts";
@@ -38,6 +39,21 @@ const acquisitions: Record<string, Write> = {
   "acquire several keys": acquire({ ...claim, fence: now }, now),
   "acquire from a vacant semaphore": acquire({ ...claim, seen: semaphore }, now),
 };
+const finished = { status: "FINISHED", rememberMs: 5_000 } as const;
+const finishes: Record<string, Write> = {
+  "finish a free key": finishFree(claim, finished, now),
+  "finish a free key with all": finishFree(
+    { ...claim, fingerprint: "f" },
+    { ...finished, result: "1", finalStatus: "s", data: "2" },
+    now,
+  ),
+  "finish what was watched": finishFree(
+    { ...claim, expiry: "observed", watched: { token: "t0", expiresAt: 1, leaseMs: 1 } },
+    finished,
+    now,
+  ),
+  "finish from a vacant semaphore": finishFree({ ...claim, seen: semaphore }, finished, now),
+};
 const permits: Record<string, Write> = {
   "take a permit": acquireSlot(claim, { slot: 3, permits: 5 }, now),
   "take a seen permit": acquireSlot(claim, { slot: 3, permits: 5, seen: { fencingToken: 1, setPermits: false } }, now),
@@ -62,7 +78,7 @@ const others: Record<string, Write> = {
   "scan with every filter": toFilter(filter, undefined),
   "scan a table with a sort key": toFilter(filter, sortKey),
 };
-const all = { ...acquisitions, ...permits, ...laterWrites, ...laterWritesOfASlot, ...others };
+const all = { ...acquisitions, ...finishes, ...permits, ...laterWrites, ...laterWritesOfASlot, ...others };
 
 const toRequest = createRequests({ ...layout, sortKey });
 const expressionsOf = (write: Write) => {
@@ -124,6 +140,23 @@ it("an acquisition drops what the run before it left, but its data", () => {
   expect(acquisitions["acquire from a vacant semaphore"]?.remove).toEqual(
     expect.arrayContaining(["permits", "slot_0", "slot_0_fence", "slot_12", "slot_12_fence"]),
   );
+});
+
+it("who finishes a free key needs what an acquisition needs, and leaves a record that it took and finished", () => {
+  const plain = finishes["finish a free key"] as Write;
+  const taken = acquisitions.acquire as Write;
+  expect([plain.condition, plain.values]).toEqual([taken.condition, taken.values]);
+  expect(plain.set).toMatchObject({ token: "t1", expiresAt: now + 5_000, fencingToken: taken.set?.fencingToken });
+  const { UpdateExpression = "", ExpressionAttributeValues = {} } = toRequest(plain);
+  const [, status = ""] = /#s=(:\w+)/.exec(UpdateExpression) ?? [];
+  expect([plain.neededUntil, ExpressionAttributeValues[status]]).toEqual([now + 5_000, { S: "FINISHED" }]);
+  for (const write of Object.values(finishes)) {
+    const set = Object.keys(write.set ?? {}).filter((field) => write.set?.[field] !== undefined);
+    const fields = Object.keys(FIELDS).filter((field) => field !== "data" && field !== "permits");
+    expect(write.remove?.filter((field) => set.includes(field))).toEqual([]);
+    expect([...set, ...(write.remove ?? [])]).toEqual(expect.arrayContaining(fields));
+  }
+  expect(finishes["finish from a vacant semaphore"]?.remove).toContain("slot_12_fence");
 });
 
 it("a delete needs the record to be as it was seen", () => {

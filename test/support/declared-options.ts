@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { DYNAMO_LOCK_BATCH_RULES } from "../../src/batch/options.ts";
 import {
   ACQUIRE_RULES,
+  COMMIT_ONCE_RULES,
   LOCK_CLIENT_RULES,
   ONCE_RULES,
   RUN_RULES,
@@ -52,6 +53,7 @@ export const DOORS: readonly Door[] = [
   { title: "`waitUntilFinished`", rules: WAIT_UNTIL_FINISHED_RULES, type: "WaitUntilFinishedOptions" },
   { title: "`lock.finish`", rules: FINISH_RULES, type: "FinishOptions" },
   { title: "`lock.commit`", rules: COMMIT_RULES, type: "CommitOptions", as: "`lock.finish`" },
+  { title: "`commitOnce`", rules: COMMIT_ONCE_RULES, type: "CommitOnceOptions", as: "`lock.commit`" },
   { title: "`lock.release`", rules: RELEASE_RULES, type: "ReleaseOptions", as: "`lock.finish`" },
   { title: "`listLocks`", rules: LIST_LOCKS_RULES, type: "ListLocksFilter" },
   { title: "`purgeLocks`", rules: PURGE_LOCKS_RULES, type: "PurgeLocksOptions" },
