@@ -155,6 +155,15 @@ describe("the README's examples", () => {
     expect(Table?.TableStatus).toBe("ACTIVE");
   });
 
+  it("operate: breaks what one function holds, and tells its holder by whom and why", async () => {
+    const { LockClient } = await import("../src/index.ts");
+    const report = await new LockClient({ namespace: "report" }).acquire("k");
+    const other = await new LockClient({ namespace: "other" }).acquire("k");
+    await import("./readme/operate.ts");
+    await expect(report.release()).rejects.toMatchObject({ reason: "broken", by: "ann", why: "the deployment hangs" });
+    await other.release();
+  });
+
   it("client: runs each part once, and leaves nothing held", async () => {
     await import("./readme/client.ts");
     for (const work of [domain.recount, domain.makeInvoice, domain.transfer, domain.sendMail]) {
