@@ -188,7 +188,7 @@ class Acquiring {
         inTurn: this.#inTurn,
         waitMs: item.mayWait ? this.#waitMs : 0,
         signal,
-        withinMs: Math.max(0, this.#leftMs(ANSWER_MARGIN_MS)),
+        withinMs: Math.max(0, this.#leftMs()), // the signal comes first
         settleTime: () => this.#request.settleTime(),
       });
       if (signal.aborted) {
@@ -290,9 +290,10 @@ class Acquiring {
     for (const lock of left) lock.abandon("unsettled");
   }
 
+  /** At most half of what is left, which leaves time for the others. */
   get #giveBackTime(): SettleTime {
     const { locks, execution } = this.#request;
-    return locks.settleTime(GIVE_BACK_MS, timeUntil(this.#keptMs, execution));
+    return locks.settleTime(GIVE_BACK_MS, timeUntil(this.#keptMs, execution) / 2);
   }
 
   /** In time for the handler, or for the response if it is too late for that. */

@@ -45,7 +45,8 @@ const KINDS: { readonly [T in LockEvent["type"]]: EventKind<Extract<LockEvent, {
     ({ key, reason }) => `The response under lock ${key} is not stored, so repeats get none: ${reason}`,
   ],
   kept: ["warn"],
-  "force-released": ["warn"],
+  broken: ["warn"],
+  forgotten: ["warn"],
   lost: [
     "warn",
     () => ({ LockLost: 1 }),

@@ -222,7 +222,7 @@ describe("payment", () => {
     const { "idempotency-key": _, ...headers } = sample.headers;
     expect(await app.invoke("PaymentFunction", { ...sample, headers })).toMatchObject({
       statusCode: 400,
-      body: expect.stringContaining("key is missing"),
+      body: expect.stringContaining("The header Idempotency-Key is missing"),
     });
     expect(app.wire.actions).toEqual([]);
   });

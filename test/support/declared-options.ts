@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { DYNAMO_LOCK_BATCH_RULES } from "../../src/batch/options.ts";
 import {
   ACQUIRE_RULES,
+  COMMIT_ONCE_RULES,
   LOCK_CLIENT_RULES,
   ONCE_RULES,
   RUN_RULES,
@@ -13,6 +14,7 @@ import { type Rules, wordsOf } from "../../src/common/rules.ts";
 import { DYNAMO_LOCK_RULES } from "../../src/invocation/options.ts";
 import { COMMIT_RULES, FINISH_RULES, RELEASE_RULES } from "../../src/lock/settle-options.ts";
 import { DESCRIBE_LOCK_RULES } from "../../src/operate/describe.ts";
+import { BREAK_LOCK_RULES, FINISH_LOCK_RULES } from "../../src/operate/operator-options.ts";
 import { LIST_LOCKS_RULES, PURGE_LOCKS_RULES } from "../../src/operate/options.ts";
 import { createLockTableRules } from "../../src/operate/table-shape.ts";
 import {
@@ -52,9 +54,12 @@ export const DOORS: readonly Door[] = [
   { title: "`waitUntilFinished`", rules: WAIT_UNTIL_FINISHED_RULES, type: "WaitUntilFinishedOptions" },
   { title: "`lock.finish`", rules: FINISH_RULES, type: "FinishOptions" },
   { title: "`lock.commit`", rules: COMMIT_RULES, type: "CommitOptions", as: "`lock.finish`" },
+  { title: "`commitOnce`", rules: COMMIT_ONCE_RULES, type: "CommitOnceOptions", as: "`lock.commit`" },
   { title: "`lock.release`", rules: RELEASE_RULES, type: "ReleaseOptions", as: "`lock.finish`" },
   { title: "`listLocks`", rules: LIST_LOCKS_RULES, type: "ListLocksFilter" },
   { title: "`purgeLocks`", rules: PURGE_LOCKS_RULES, type: "PurgeLocksOptions" },
+  { title: "`breakLock`, `forgetLock`", rules: BREAK_LOCK_RULES, type: "BreakLockOptions" },
+  { title: "`finishLock`", rules: FINISH_LOCK_RULES, type: "FinishLockOptions" },
   { title: "`describeLock`", rules: DESCRIBE_LOCK_RULES, type: "DescribeLockOptions" },
   { title: "`createLockTable`", rules: createLockTableRules(), type: "CreateLockTableOptions" },
 ];
