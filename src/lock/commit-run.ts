@@ -162,7 +162,13 @@ export class CommitRun {
     if (commit.inDoubt) this.#inDoubt = commit;
     const error = await errorOf(this.#locks.table, commit, cause);
     // The application's own condition is no failure of the key's.
-    if (commit.inDoubt || operation === "finish") this.#report(commit, { type: "failed", operation, error });
+    if (commit.inDoubt || operation === "finish") {
+      const what = `Key ${this.#wanted.key}: ${operation} without a lock failed`;
+      const fate = commit.inDoubt
+        ? "It is not known whether it was written: a repeat finds out"
+        : "Nothing was written";
+      this.#report(commit, { type: "failed", operation, error }, `${what}. ${fate}`);
+    }
     return error;
   }
 
@@ -189,9 +195,9 @@ export class CommitRun {
   }
 
   /** A transaction brings no values back, so the fencing token is not known. */
-  #report({ token }: FreeCommit, event: object): void {
+  #report({ token }: FreeCommit, event: object, problem?: string): void {
     const { key, owner } = this.#wanted;
     const elapsedMs = Math.round(this.#locks.clock.monotonic() - this.#begunAt);
-    this.#locks.report({ ...event, key, owner, token, fencingToken: 0, elapsedMs } as LockEvent);
+    this.#locks.report({ ...event, key, owner, token, fencingToken: 0, elapsedMs } as LockEvent, problem);
   }
 }
