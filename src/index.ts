@@ -15,6 +15,9 @@ export type {
 } from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
+export { type DynamoCommitMiddleware, dynamoCommit } from "./commit/dynamo-commit.ts";
+export type { CommitContext, DynamoCommitOptions } from "./commit/options.ts";
+export { withCommit } from "./commit/with-commit.ts";
 export type { Backoff } from "./common/backoff.ts";
 export type { Clock } from "./common/clock.ts";
 export {
