@@ -26,7 +26,7 @@ const BUNDLES: Record<string, Budget> = {
   "{ withLock }": { limit: 27_592, aim: 13_000 },
   "{ dynamoCommit }": { limit: 29_199, aim: 15_000 },
   "{ dynamoLockBatch }": { limit: 33_395, aim: 18_000 },
-  "*": { limit: 45_113, aim: 27_000 },
+  "*": { limit: 51_390, aim: 27_000 },
 };
 
 /** Bytes of the bodies of the two requests of a run. */

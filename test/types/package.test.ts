@@ -296,7 +296,7 @@ describe("type-checked by a strict consumer, declarations included", () => {
         key: "k", keys: ["k"], owner: "me", token: "t", fencingToken: 1, acquiredAt: 0, expiresAt: 1, remainingMs: 1,
         elapsedMs: 0, status: "held", signal: new AbortController().signal, previous: undefined, data: undefined,
         extend: async () => {}, finish: async () => {}, release: async () => {}, commit: async () => {},
-        condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
+        idempotencyKey: () => "i", condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
         [Symbol.asyncDispose]: async () => {},
       };
       export class FakeClient implements LockClientInterface {
@@ -304,6 +304,7 @@ describe("type-checked by a strict consumer, declarations included", () => {
         async tryAcquire() { return undefined; }
         async run<T>(_key: unknown, work: (lock: LockInterface) => Promise<T> | T) { return work(lock); }
         async once(_key: unknown, work: (lock: LockInterface) => unknown): Promise<any> { return work(lock); }
+        async commitOnce(): Promise<any> {}
         async get() { return undefined; }
         async count() { return 0; }
         async waitUntilFinished() { return []; }
