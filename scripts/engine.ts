@@ -15,7 +15,7 @@ import { end, hasEnded, killWithParent } from "./child.ts";
 
 export type EngineName = (typeof ENGINES)[number];
 
-/** `memory` is the one of `middy-dynamo-lock/testing`, which needs nothing that has to be installed. */
+/** In the order of preference. `memory` is the one of `middy-dynamo-lock/testing`, which needs no installation. */
 const ENGINES = ["dynoxide", "dynamodb-local", "memory"] as const;
 
 export interface Engine {
@@ -41,7 +41,7 @@ export function clientConfig(endpoint: string) {
 
 export async function startEngine(options: { engine?: EngineName } = {}): Promise<Engine> {
   const endpoint = process.env.DYNAMODB_ENDPOINT;
-  if (endpoint) {
+  if (endpoint && !options.engine) {
     if (!(await answers(endpoint))) throw new Error(`DYNAMODB_ENDPOINT: no DynamoDB answers at ${endpoint}`);
     return { name: endpoint, endpoint, stop: async () => {} };
   }
@@ -67,8 +67,13 @@ export function findEngine(): EngineName {
     if (engine) return engine;
     throw new Error(`DYNAMODB_ENGINE must be dynoxide, dynamodb-local or memory, not ${wanted}`);
   }
-  if (dynoxideBinary()) return "dynoxide";
-  return existsSync(dynamodbLocalJar) && javaIsInstalled() ? "dynamodb-local" : "memory";
+  return ENGINES.find(isInstalled) as EngineName;
+}
+
+/** Whether an engine can be started here. */
+export function isInstalled(name: EngineName): boolean {
+  if (name === "dynoxide") return dynoxideBinary() !== undefined;
+  return name === "memory" || (existsSync(dynamodbLocalJar) && javaIsInstalled());
 }
 
 /** In this process, over HTTP. Unlike for users, tables of locks don't exist by themselves. */

@@ -3,6 +3,7 @@ export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContex
 export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
 export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
+export type { LockClientInterface } from "./client/lock-client-interface.ts";
 export type {
   AcquireOptions,
   CloseOptions,
@@ -14,6 +15,9 @@ export type {
 } from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
+export { type DynamoCommitMiddleware, dynamoCommit } from "./commit/dynamo-commit.ts";
+export type { CommitContext, DynamoCommitOptions } from "./commit/options.ts";
+export { withCommit } from "./commit/with-commit.ts";
 export type { Backoff } from "./common/backoff.ts";
 export type { Clock } from "./common/clock.ts";
 export {
@@ -55,6 +59,7 @@ export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
 export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
+export type { LockInterface } from "./lock/lock-interface.ts";
 export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
 export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
 export {

@@ -60,7 +60,10 @@ export interface LockRecord {
    * so that no log shows it.
    */
   readonly token: string;
-  /** Strictly increasing per key. */
+  /**
+   * Strictly increasing per key. 0 where it is not known: in a copy that `cacheSize` keeps of a
+   * commit without a lock.
+   */
   readonly fencingToken: number;
   /** Length of the lease, in ms; 0 if the record doesn't say. */
   readonly leaseMs: number;

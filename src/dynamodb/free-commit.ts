@@ -123,16 +123,29 @@ const judge = async (table: Table, commit: FreeCommit, error: unknown, bounds: B
   return { end: "failed", error, again: isPassing(error) ? "throttled" : mayPass(error) ? "fault" : undefined };
 };
 
-/** The error of a commit whose last attempt failed so. */
+/**
+ * The error of a commit whose last attempt failed so. What DynamoDB doesn't accept may be about the
+ * table of keys as well as about the application's items, and it doesn't always say: then the key is
+ * read, which fails in the same way if it is.
+ */
 export const errorOf = async (table: Table, commit: FreeCommit, failure: unknown): Promise<unknown> => {
-  const { items, inDoubt, request } = commit;
+  const { key, items, inDoubt, request } = commit;
   const { operation = "", parts = [] } = request ?? {};
   if (inDoubt) {
     const message = `It is not known whether the commit applied: ${textOf(failure)}`;
     return new LockError("LOCK_REQUEST", message, { cause: failure });
   }
-  const isOfTable = reasonsOf(failure)
-    .slice(items.length)
-    .some(({ Code }) => Code === "ValidationError");
-  return items.length === 0 || isOfTable ? table.translate(operation, failure) : explained(failure, parts);
+  const ofTable = reasonsOf(failure).slice(items.length);
+  if (items.length === 0 || ofTable.some(({ Code }) => Code === "ValidationError")) {
+    return table.translate(operation, failure);
+  }
+  const { name } = failure as Error;
+  if (/^(ResourceNotFound|Validation)Exception$/.test(name)) {
+    const own = await table.readItem(key, { retries: "none" }).then(
+      () => undefined,
+      (error: LockError) => error,
+    );
+    if (isNamed(own?.cause, name)) return own;
+  }
+  return explained(failure, parts);
 };

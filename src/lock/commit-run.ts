@@ -12,6 +12,7 @@ import { keyOf } from "../protocol/expression.ts";
 import type { TransactWriteItem } from "../protocol/item.ts";
 import { checkedItems } from "./commit-items.ts";
 import { type Finish, toFinish } from "./ending.ts";
+import type { SettleTime } from "./lock-writes.ts";
 import type { Locks } from "./locks.ts";
 import { type CommitWanted, finishedRecord, isInTheWay, type PreparedCommit, prepareCommit } from "./prepare-commit.ts";
 import { Refused } from "./refused.ts";
@@ -24,6 +25,8 @@ interface KeyRefusal {
   /** What stands in the way; not where that has another payload. */
   readonly refused?: Refused;
 }
+
+type Writing = "commit" | "finish";
 
 export class CommitRun {
   /** Set as soon as the key has refused: then every later commit is refused unsent. */
@@ -43,11 +46,6 @@ export class CommitRun {
     this.#locks = locks;
     this.#wanted = wanted;
     this.#begunAt = locks.clock.monotonic();
-  }
-
-  /** Whether an attempt may have applied, or may apply later. */
-  get isInDoubt(): boolean {
-    return this.#inDoubt !== undefined;
   }
 
   /** Whether a record that is kept in memory refuses it. */
@@ -88,7 +86,7 @@ export class CommitRun {
     const own = { TableName: layout.tableName, Key: keyOf(layout, this.#wanted.key), ConditionExpression: "" };
     const checked = checkedItems(items, [own]);
     const finish = toFinish(options, this.#wanted.rememberMs);
-    await this.#inTurn(() => this.#write("commit", checked, finish));
+    await this.#send("commit", checked, finish);
     return options.result as T;
   }
 
@@ -97,7 +95,7 @@ export class CommitRun {
    * later there is a `refusal`.
    */
   async finish(result: unknown): Promise<void> {
-    await this.#inTurn(() => this.#write("finish", [], toFinish({ result }, this.#wanted.rememberMs)));
+    await this.#send("finish", [], toFinish({ result }, this.#wanted.rememberMs));
   }
 
   /** From here on nothing is sent: `reason` is what later calls throw. */
@@ -110,8 +108,9 @@ export class CommitRun {
     return this.#underWay.settled(this.#locks.clock, ms);
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#turn.then(work);
+  #send(operation: Writing, items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
+    const bounds = this.#wanted.settleTime();
+    const turn = this.#turn.then(() => this.#write(operation, items, finish, bounds));
     this.#turn = turn.catch(() => {});
     return turn;
   }
@@ -126,11 +125,15 @@ export class CommitRun {
   }
 
   /** Sends it until its fate is known, or the time is over. */
-  async #write(operation: "commit" | "finish", items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
+  async #write(
+    operation: Writing,
+    items: readonly TransactWriteItem[],
+    finish: Finish,
+    bounds: SettleTime,
+  ): Promise<void> {
     this.#checkOpen();
     const { clock, random, table, cache, report } = this.#locks;
     const { key, owner } = this.#wanted;
-    const bounds = this.#wanted.settleTime();
     const earlier = this.#inDoubt;
     const isSame =
       operation === "commit" && earlier && isDeepStrictEqual([earlier.items, earlier.finish], [items, finish]);
@@ -145,17 +148,28 @@ export class CommitRun {
       }
       const { error, again } = reply;
       const leftMs = bounds.until - clock.monotonic();
-      const isAgain = again === "fault" ? bounds.retries === "all" : again !== undefined;
-      if (!isAgain || leftMs < MIN_LEFT_MS || this.#closed) {
-        if (commit.inDoubt) this.#inDoubt = commit;
-        const failure = await errorOf(table, commit, error);
-        const isAboutKey = commit.inDoubt || operation === "finish";
-        if (isAboutKey) this.#report(commit, { type: "failed", operation, error: failure });
-        throw failure;
+      const isPassing = again === "fault" ? bounds.retries === "all" : again !== undefined;
+      const isAgain = isPassing && leftMs >= MIN_LEFT_MS && !this.#closed;
+      if (isAgain) {
+        if (again !== "conflict") report({ type: "retrying", key, owner, operation, error });
+        await clock.sleep(delayMs(tries, again === "conflict" ? CONFLICT_BACKOFF : FAULT_BACKOFF, random, leftMs));
       }
-      if (again !== "conflict") report({ type: "retrying", key, owner, operation, error });
-      await clock.sleep(delayMs(tries, again === "conflict" ? CONFLICT_BACKOFF : FAULT_BACKOFF, random, leftMs));
+      if (!isAgain || this.#closed) throw await this.#failed(operation, commit, error);
     }
+  }
+
+  async #failed(operation: Writing, commit: PreparedCommit, cause: unknown): Promise<unknown> {
+    if (commit.inDoubt) this.#inDoubt = commit;
+    const error = await errorOf(this.#locks.table, commit, cause);
+    // The application's own condition is no failure of the key's.
+    if (commit.inDoubt || operation === "finish") {
+      const what = `Key ${this.#wanted.key}: ${operation} without a lock failed`;
+      const fate = commit.inDoubt
+        ? "It is not known whether it was written: a repeat finds out"
+        : "Nothing was written";
+      this.#report(commit, { type: "failed", operation, error }, `${what}. ${fate}`);
+    }
+    return error;
   }
 
   #refuse(record: LockRecord): LockError {
@@ -181,9 +195,9 @@ export class CommitRun {
   }
 
   /** A transaction brings no values back, so the fencing token is not known. */
-  #report({ token }: FreeCommit, event: object): void {
+  #report({ token }: FreeCommit, event: object, problem?: string): void {
     const { key, owner } = this.#wanted;
     const elapsedMs = Math.round(this.#locks.clock.monotonic() - this.#begunAt);
-    this.#locks.report({ ...event, key, owner, token, fencingToken: 0, elapsedMs } as LockEvent);
+    this.#locks.report({ ...event, key, owner, token, fencingToken: 0, elapsedMs } as LockEvent, problem);
   }
 }

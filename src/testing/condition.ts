@@ -5,7 +5,7 @@
 import type { AttributeValue, Item } from "../protocol/item.ts";
 import type { Cursor, DocumentPath } from "./cursor.ts";
 import { valueAt } from "./paths.ts";
-import { areEqual, compare, contentOf, memberKey, TYPES, typeOf } from "./values.ts";
+import { areEqual, compare, contentOf, memberKey, TYPES, typeOf, type ValueType } from "./values.ts";
 
 export type Condition = (item: Item) => boolean;
 
@@ -14,6 +14,8 @@ export interface Operand {
   readonly path?: DocumentPath | undefined;
   /** Known before there is an item. */
   readonly value?: AttributeValue | undefined;
+  /** Of what a function gives. */
+  readonly type?: ValueType | undefined;
   readonly read: (item: Item) => AttributeValue | undefined;
 }
 
@@ -126,7 +128,7 @@ const parseOperand = (cursor: Cursor): Operand => {
     throw called in CALLS ? misused(cursor, called) : cursor.error(`Invalid function name; function: ${called}`);
   const [measured] = parseArguments(cursor, called, 1);
   checkOperands(cursor, called, [measured as Operand], ["S", "B", "SS", "NS", "BS", "L", "M"]);
-  return { read: (item) => measureOf(measured?.read(item)) };
+  return { type: "N", read: (item) => measureOf(measured?.read(item)) };
 };
 
 const parsePlain = (cursor: Cursor): Operand => {
@@ -151,8 +153,7 @@ const parseArguments = (cursor: Cursor, name: string, count: number): Operand[] 
 const measureOf = (value: AttributeValue | undefined): AttributeValue | undefined => {
   if (!value || ["N", "BOOL", "NULL"].includes(typeOf(value))) return undefined;
   const content = contentOf(value);
-  const size =
-    value.S !== undefined ? Buffer.byteLength(value.S) : value.M ? Object.keys(value.M).length : content.length;
+  const size = value.S !== undefined ? value.S.length : value.M ? Object.keys(value.M).length : content.length;
   return { N: String(size) };
 };
 
@@ -208,7 +209,7 @@ const parseCall = (cursor: Cursor, name: string): Condition => {
 };
 
 const checkTypeName = (cursor: Cursor, { value }: Operand): void => {
-  if (value && !value.S) throw wrongType(cursor, "attribute_type", value);
+  if (value && !value.S) throw wrongType(cursor, "attribute_type", typeOf(value));
   if (value && !(TYPES as readonly (string | undefined)[]).includes(value.S)) {
     throw cursor.error(
       `Invalid attribute type name found; type: ${value.S}, valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}`,
@@ -230,14 +231,15 @@ const checkOperands = (
         `operator: ${operator}, first operand: [${first.path.join(".")}]`,
     );
   }
-  const wrong = operands.find(({ value }) => value && !types.includes(typeOf(value)));
-  if (wrong?.value) throw wrongType(cursor, operator, wrong.value);
+  const known = operands.flatMap(({ value, type }) => (value ? typeOf(value) : (type ?? [])));
+  const wrong = known.find((type) => !types.includes(type));
+  if (wrong) throw wrongType(cursor, operator, wrong);
 };
 
-export const wrongType = (cursor: Cursor, operator: string, value: AttributeValue) =>
+export const wrongType = (cursor: Cursor, operator: string, type: ValueType) =>
   cursor.error(
-    `Incorrect operand type for operator or function; operator or function: ${operator}, operand type: ${typeOf(value)}`,
+    `Incorrect operand type for operator or function; operator or function: ${operator}, operand type: ${type}`,
   );
 
-const misused = (cursor: Cursor, name: string) =>
+export const misused = (cursor: Cursor, name: string) =>
   cursor.error(`The function is not allowed to be used this way in an expression; function: ${name}`);

@@ -65,7 +65,8 @@ export const planWrite = (store: Store, action: WriteAction, input: WriteInput):
       if (item) return copyOf(item);
       return action === "Update" ? updated(table, old ?? toItem(input.Key), changes) : undefined;
     },
-    paths: changes.map(({ path }) => path),
+    // A list of which an element has changed is shown as a whole.
+    paths: changes.map(({ path }) => (path.some((part) => typeof part === "number") ? path.slice(0, 1) : path)),
     showsItem: input.ReturnValuesOnConditionCheckFailure === "ALL_OLD",
   };
 };

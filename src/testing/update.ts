@@ -1,6 +1,6 @@
 /** Updates (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html). */
 import type { AttributeValue, Item } from "../protocol/item.ts";
-import { wrongType } from "./condition.ts";
+import { misused, wrongType } from "./condition.ts";
 import type { Cursor, DocumentPath } from "./cursor.ts";
 import { invalid } from "./errors.ts";
 import { addNumbers } from "./numbers.ts";
@@ -86,7 +86,8 @@ const parseValue = (cursor: Cursor): ValueReader => {
   const operator = (["+", "-"] as const).find((sign) => cursor.take(sign));
   if (!operator) return left.read;
   const right = parseTerm(cursor);
-  for (const { value } of [left, right]) if (value && !value.N) throw wrongType(cursor, operator, value);
+  if (left.isList || right.isList) throw misused(cursor, "list_append");
+  for (const { value } of [left, right]) if (value && !value.N) throw wrongType(cursor, operator, typeOf(value));
   return (item) => {
     const [a, b] = [left.read(item), right.read(item)];
     if (a.N === undefined || b.N === undefined) throw wrongOperand();
@@ -97,6 +98,8 @@ const parseValue = (cursor: Cursor): ValueReader => {
 interface Term {
   /** Known before there is an item. */
   readonly value?: AttributeValue;
+  /** What `list_append` gives is no number. */
+  readonly isList?: boolean;
   readonly read: ValueReader;
 }
 
@@ -135,8 +138,9 @@ const parseFunction = (cursor: Cursor, name: "if_not_exists" | "list_append"): T
   cursor.need(",");
   const second = parseTerm(cursor);
   cursor.need(")");
-  for (const { value } of [first, second]) if (value && !value.L) throw wrongType(cursor, name, value);
+  for (const { value } of [first, second]) if (value && !value.L) throw wrongType(cursor, name, typeOf(value));
   return {
+    isList: true,
     read: (item) => {
       const [a, b] = [first.read(item).L, second.read(item).L];
       if (!a || !b) throw wrongOperand();

@@ -10,6 +10,7 @@ import {
   TRY_ACQUIRE_RULES,
 } from "../../src/client/options.ts";
 import { WAIT_UNTIL_FINISHED_RULES } from "../../src/client/wait-until-finished.ts";
+import { DYNAMO_COMMIT_RULES } from "../../src/commit/options.ts";
 import { type Rules, wordsOf } from "../../src/common/rules.ts";
 import { DYNAMO_LOCK_RULES } from "../../src/invocation/options.ts";
 import { COMMIT_RULES, FINISH_RULES, RELEASE_RULES } from "../../src/lock/settle-options.ts";
@@ -37,6 +38,7 @@ export const DOORS: readonly Door[] = [
   { title: "`dynamoLock`, `withLock`", rules: DYNAMO_LOCK_RULES, type: "DynamoLockOptions" },
   { title: "`dynamoLockBatch`, `withLockBatch`", rules: DYNAMO_LOCK_BATCH_RULES, type: "DynamoLockBatchOptions" },
   { title: "`dynamoSemaphore`, `withSemaphore`", rules: DYNAMO_SEMAPHORE_RULES, type: "DynamoSemaphoreOptions" },
+  { title: "`dynamoCommit`, `withCommit`", rules: DYNAMO_COMMIT_RULES, type: "DynamoCommitOptions" },
   { title: "`LockClient`", rules: LOCK_CLIENT_RULES, type: "LockClientOptions" },
   { title: "`acquire`", rules: ACQUIRE_RULES, type: "AcquireOptions" },
   { title: "`tryAcquire`", rules: TRY_ACQUIRE_RULES, type: "TryAcquireOptions", as: "`acquire`" },
@@ -89,7 +91,7 @@ export const declaredBy = (type: string): Map<string, Declared> => {
   const own = [...body.matchAll(/^(?: {2}\/\*\*((?:(?!\*\/).)*)\*\/\n)? {2}readonly (\w+)\??:/gms)].map(
     ([, comment = "", name = ""]) => [name, describe(comment)] as const,
   );
-  const inherited = [...parents.matchAll(/(Pick|Omit)<(\w+), ([^>]*)>|(\w+)/g)].flatMap(
+  const inherited = [...parents.matchAll(/(Pick|Omit)<(\w+)(?:<\w+>)?, ([^>]*)>|(\w+)/g)].flatMap(
     ([, utility, from, names = "", whole]) =>
       [...declaredBy(from ?? whole ?? "")].filter(
         ([name]) => !utility || names.includes(`"${name}"`) === (utility === "Pick"),

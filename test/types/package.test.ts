@@ -158,6 +158,7 @@ it("can be imported, also where Middy is not installed", async () => {
     "breakLock",
     "createLockTable",
     "describeLock",
+    "dynamoCommit",
     "dynamoLock",
     "dynamoLockBatch",
     "dynamoSemaphore",
@@ -166,6 +167,7 @@ it("can be imported, also where Middy is not installed", async () => {
     "listLocks",
     "purgeLocks",
     "semaphore",
+    "withCommit",
     "withLock",
     "withLockBatch",
     "withSemaphore",
@@ -285,6 +287,40 @@ describe("type-checked by a strict consumer, declarations included", () => {
 
   it("on the types of Middy 6", async () => {
     expect(await complaints(consumer.replace('from "@middy/core"', 'from "middy-core-6"'))).toEqual([]);
+  });
+
+  it("a Lock and a LockClient can be faked by their interfaces", async () => {
+    const source = `
+      import { listLocks, type Lock, LockClient, type LockClientInterface, type LockInterface, semaphore } from "middy-dynamo-lock";
+      const lock: LockInterface = {
+        key: "k", keys: ["k"], owner: "me", token: "t", fencingToken: 1, acquiredAt: 0, expiresAt: 1, remainingMs: 1,
+        elapsedMs: 0, status: "held", signal: new AbortController().signal, previous: undefined, data: undefined,
+        extend: async () => {}, finish: async () => {}, release: async () => {}, commit: async () => {},
+        idempotencyKey: () => "i", condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
+        [Symbol.asyncDispose]: async () => {},
+      };
+      export class FakeClient implements LockClientInterface {
+        async acquire() { return lock; }
+        async tryAcquire() { return undefined; }
+        async run<T>(_key: unknown, work: (lock: LockInterface) => Promise<T> | T) { return work(lock); }
+        async once(_key: unknown, work: (lock: LockInterface) => unknown): Promise<any> { return work(lock); }
+        async commitOnce(): Promise<any> {}
+        async get() { return undefined; }
+        async count() { return 0; }
+        async waitUntilFinished() { return []; }
+        async warmUp() { return { writeMs: 1, readMs: 1, deleteMs: 1, totalMs: 3 } as any; }
+        async close() {}
+      }
+      const report = (locks: LockClientInterface) => locks.run("report", (lock) => lock.fencingToken.toFixed());
+      export const all = [report(new FakeClient()), report(new LockClient())];
+      export const real = async (locks: LockClient): Promise<LockInterface> => locks.acquire("k");
+      // @ts-expect-error: a fake has no records
+      listLocks(new FakeClient());
+      // @ts-expect-error: a fake has no permits
+      semaphore(new FakeClient(), "k", { permits: 2 });
+      // @ts-expect-error: the class has private members, which is why there is an interface
+      export const wrong: Lock = lock;`;
+    expect(await complaints(source, [...resolutions.NodeNext, "--lib", "ES2022,ESNext.Disposable"])).toEqual([]);
   });
 
   it("without the AWS SDK", async () => {
