@@ -23,7 +23,7 @@ import { createLockTable, withLock } from "../src/index.ts";
 import { lambdaContext } from "../test/support/lambda.ts";
 import { printTable } from "./figures.ts";
 
-const SIZES_KB = [0.1, 1, 10, 100, 300];
+const SIZES_KB = [0.1, 1, 2, 4, 10, 100, 300];
 /** Of a million request units on demand in us-east-1, in $ (https://aws.amazon.com/dynamodb/pricing/on-demand/). */
 const WRITE_PRICE = 0.625;
 const READ_PRICE = 0.125;

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
-import { type OutputOptions, type Plugin, rollup } from "rollup";
+import { type OutputOptions, type Plugin, type RollupLog, rollup } from "rollup";
 import { dts } from "rollup-plugin-dts";
 import { markPure } from "./build/mark-pure.ts";
 import { typesStayTypes } from "./build/types-stay-types.ts";
@@ -47,6 +47,13 @@ const readable: Plugin = {
   renderChunk: (code) => transform(code, { target: "node22", charset: "utf8" }),
 };
 
+/**
+ * A setup file declares nothing. Types that stand in a chunk need no public name: consumers' declarations
+ * don't name them, as test/types shows.
+ */
+const isProblem = ({ code, message }: RollupLog): boolean =>
+  code !== "EMPTY_BUNDLE" && !message.includes("private shared type exports");
+
 type Format = "es" | "cjs";
 
 /** An entry point may have another module for CommonJS: `name.require.ts`. */
@@ -72,7 +79,7 @@ const roll = async (names: readonly string[], modules: string, dist: string, for
   const { output: chunks } = await code.write({ ...output(dist, js, format), paths });
   const { paths: typePaths, ...typeInput } = start(".d.ts");
   const declarations = await rollup({
-    onLog: (level, log, print) => log.code !== "EMPTY_BUNDLE" && print(level, log), // a setup file declares nothing
+    onLog: (level, log, print) => isProblem(log) && print(level, log),
     ...typeInput,
     plugins: [dts(), typesStayTypes(chunks)],
   });

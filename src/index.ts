@@ -7,6 +7,7 @@ export type { LockClientInterface } from "./client/lock-client-interface.ts";
 export type {
   AcquireOptions,
   CloseOptions,
+  CommitOnceOptions,
   LockClientOptions,
   OnceOptions,
   RunOptions,
@@ -14,6 +15,9 @@ export type {
 } from "./client/options.ts";
 export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
 export type { WarmUp } from "./client/warm-up.ts";
+export { type DynamoCommitMiddleware, dynamoCommit } from "./commit/dynamo-commit.ts";
+export type { CommitContext, DynamoCommitOptions } from "./commit/options.ts";
+export { withCommit } from "./commit/with-commit.ts";
 export type { Backoff } from "./common/backoff.ts";
 export type { Clock } from "./common/clock.ts";
 export {
@@ -41,7 +45,14 @@ export type {
 } from "./common/events.ts";
 export type { Jsonified } from "./common/jsonified.ts";
 export type { LockKey } from "./common/key.ts";
-export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
+export type {
+  Intervention,
+  LockRecord,
+  LockStatus,
+  OperatorNote,
+  SemaphoreHolder,
+  StoredFailure,
+} from "./common/record.ts";
 export { dynamoLock } from "./invocation/dynamo-lock.ts";
 export type { DynamoLockOptions } from "./invocation/options.ts";
 export { withLock } from "./invocation/with-lock.ts";
@@ -57,10 +68,13 @@ export {
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
+export type { OperatorResult } from "./operate/end.ts";
+export { breakLock, finishLock, forgetLock } from "./operate/end-locks.ts";
 export { listLocks } from "./operate/list-locks.ts";
-export type { ListLocksFilter, PurgeLocksOptions } from "./operate/options.ts";
+export type { BreakLockOptions, FinishLockOptions, ForgetLockOptions } from "./operate/operator-options.ts";
+export type { ListLocksFilter, PurgeLocksOptions, ScanProgress } from "./operate/options.ts";
 export { purgeLocks } from "./operate/purge-locks.ts";
-export { forceRelease, releaseAllLocks } from "./operate/release-locks.ts";
+export type { OperatorKey } from "./operate/readings.ts";
 export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
 export type {
   AcquirePermitOptions,

@@ -22,10 +22,11 @@ interface Budget {
 
 /** Bytes of a bundle of these exports, by `gzip -9`. */
 const BUNDLES: Record<string, Budget> = {
-  "{ dynamoLock }": { limit: 26_500, aim: 13_000 },
-  "{ withLock }": { limit: 26_205, aim: 13_000 },
-  "{ dynamoLockBatch }": { limit: 29_289, aim: 18_000 },
-  "*": { limit: 40_858, aim: 27_000 },
+  "{ dynamoLock }": { limit: 27_902, aim: 13_000 },
+  "{ withLock }": { limit: 27_592, aim: 13_000 },
+  "{ dynamoCommit }": { limit: 29_199, aim: 15_000 },
+  "{ dynamoLockBatch }": { limit: 33_395, aim: 18_000 },
+  "*": { limit: 45_113, aim: 27_000 },
 };
 
 /** Bytes of the bodies of the two requests of a run. */
@@ -36,7 +37,7 @@ const IMPORT: Budget = { limit: 0.75, aim: 0.25 };
 const IMPORTS = 5;
 
 /** How many files of code hold what several entry points share. */
-const CHUNKS = 0;
+const CHUNKS = 1;
 
 const source = fileURLToPath(new URL("../src/", import.meta.url));
 let directory: string;

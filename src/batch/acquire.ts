@@ -172,7 +172,7 @@ class Acquiring {
   async #try(item: BatchItem, key: string): Promise<void> {
     const { signal } = this.#over;
     if (signal.aborted) return;
-    const { locks, options, execution, around } = this.#request;
+    const { locks, table, options, execution, around } = this.#request;
     const { heartbeatMs, expiry, onLost, rememberMs } = options;
     item.state = "untried";
     item.reason = undefined;
@@ -181,13 +181,14 @@ class Acquiring {
         ...item.wish,
         ...leaseOf({ leaseMs: item.wish?.leaseMs, heartbeatMs }, execution),
         around,
+        table,
         expiry,
         onLost,
         rememberMs,
         inTurn: this.#inTurn,
         waitMs: item.mayWait ? this.#waitMs : 0,
         signal,
-        withinMs: Math.max(0, this.#leftMs(ANSWER_MARGIN_MS)),
+        withinMs: Math.max(0, this.#leftMs()), // the signal comes first
         settleTime: () => this.#request.settleTime(),
       });
       if (signal.aborted) {
@@ -289,9 +290,10 @@ class Acquiring {
     for (const lock of left) lock.abandon("unsettled");
   }
 
+  /** At most half of what is left, which leaves time for the others. */
   get #giveBackTime(): SettleTime {
     const { locks, execution } = this.#request;
-    return locks.settleTime(GIVE_BACK_MS, timeUntil(this.#keptMs, execution));
+    return locks.settleTime(GIVE_BACK_MS, timeUntil(this.#keptMs, execution) / 2);
   }
 
   /** In time for the handler, or for the response if it is too late for that. */

@@ -1,3 +1,4 @@
+import { MIN_LEFT_MS } from "../common/backoff.ts";
 import { LockLostError } from "../common/errors.ts";
 import { isTransient } from "../dynamodb/aws-errors.ts";
 import type { Lock } from "../lock/lock.ts";
@@ -43,7 +44,7 @@ export const settleItems = async (request: BatchRequest, items: readonly BatchIt
         (error: unknown) => {
           isBroken ||= !(error instanceof LockLostError);
           if (!isTransient(error)) answeredAt = clock.monotonic();
-          isOver ||= clock.monotonic() >= Math.max(until, answeredAt + LAST_TRY_MS);
+          isOver ||= clock.monotonic() + MIN_LEFT_MS >= Math.max(until, answeredAt + LAST_TRY_MS);
         },
       );
       left.delete(lock);

@@ -18,7 +18,7 @@ type WorkUnderLock<T> = (lock: LockInterface) => Promise<T> | T;
  * }
  */
 export interface LockClientInterface
-  extends Pick<LockClient, "get" | "count" | "waitUntilFinished" | "warmUp" | "close"> {
+  extends Pick<LockClient, "commitOnce" | "get" | "count" | "waitUntilFinished" | "warmUp" | "close"> {
   /** As `LockClient.tryAcquire`. */
   tryAcquire(key: Key, options?: TryAcquireOptions): Promise<LockInterface | undefined>;
   /** As `LockClient.acquire`. */

@@ -16,10 +16,15 @@ import { CLIENT_CONTRADICTIONS, DEFAULTS, SETTLE_TIME_RULES } from "../lock/opti
 import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
+import type { TransactWriteItem } from "../protocol/item.ts";
+import { commitOnce } from "./commit-once.ts";
+import { warnOfDoubling } from "./doubled.ts";
 import {
   ACQUIRE_RULES,
   type AcquireOptions,
   type CloseOptions,
+  COMMIT_ONCE_RULES,
+  type CommitOnceOptions,
   LOCK_CLIENT_RULES,
   type LockClientOptions,
   ONCE_RULES,
@@ -46,14 +51,17 @@ export class LockClient implements LockClientLike {
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}) {
     checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
-    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
+    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable, namespace } = options;
     checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
     refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#ensuresTable = ensureTable === true;
-    this.#locks = new Locks(options, {
-      commands: MORE_COMMANDS,
-      ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
-    });
+    this.#locks = new Locks(
+      { ...options, namespace: namespace || undefined },
+      {
+        commands: MORE_COMMANDS,
+        ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
+      },
+    );
   }
 
   /** For the functions beside the client, and the middlewares. */
@@ -176,6 +184,43 @@ export class LockClient implements LockClientLike {
   }
 
   /**
+   * Writes `items` and finishes the key, in one transaction and one request, if nobody holds the
+   * key or has finished it: exactly once without a lock. Nothing is taken before, so nothing is held
+   * after a crash. Everybody gets the `result` of the first, as JSON; what repeats have computed is
+   * thrown away.
+   *
+   * @param items as in `lock.commit`: at most 99, and 98 where the result is too large for the record.
+   *
+   * @example
+   * const order = await locks.commitOnce(
+   *   `order-${id}`,
+   *   [{ Put: { TableName: "orders", Item: { id: { S: id } } } }],
+   *   { result: { id, status: "placed" }, rememberMs: 15 * 24 * 3_600_000, fingerprint: cart },
+   * );
+   *
+   * @throws LockHeldError while a run under a lock is at it, PayloadMismatchError for another
+   * `fingerprint`, ReplayedError if a run under a lock has finished with an error.
+   * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed and
+   * nobody has the key: nothing was written.
+   * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: call it again
+   * with the same key. LockOptionsError, LockKeyError: nothing was sent.
+   */
+  async commitOnce<T = undefined>(
+    key: LockKey,
+    items: readonly TransactWriteItem[],
+    options: CommitOnceOptions & { readonly result?: T } = {},
+  ): Promise<Jsonified<T>> {
+    checkOptions<CommitOnceOptions>("commitOnce", options, COMMIT_ONCE_RULES);
+    const commit = () => commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
+    if (!this.#ensuresTable) return commit();
+    return commit().catch(async (error: unknown) => {
+      if (!isTableMissing(error)) throw error;
+      await this.#withNewTable(() => this.#locks.table.readItem(this.#storedKey(key))); // it may be one of yours
+      return commit();
+    });
+  }
+
+  /**
    * The record of a key as it is now (strongly consistent), with its response wherever that is
    * stored, or `undefined`. Needs `dynamodb:GetItem`.
    *
@@ -279,11 +324,15 @@ export class LockClient implements LockClientLike {
   }
 
   #storedKey(key: LockKey): string {
-    return toStoredKey(key, this.#locks.options.namespace);
+    const { namespace } = this.#locks.options;
+    warnOfDoubling(key, namespace);
+    return toStoredKey(key, namespace);
   }
 
   #storedKeys(key: LockKey | readonly LockKey[]): Keys {
-    return toStoredKeys(key, this.#locks.options.namespace);
+    const { namespace } = this.#locks.options;
+    for (const each of Array.isArray(key) ? key : [key]) warnOfDoubling(each, namespace);
+    return toStoredKeys(key, namespace);
   }
 }
 

@@ -9,9 +9,9 @@ import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createReporter, type Reporter } from "../common/report.ts";
 import { fromStorable } from "../common/result.ts";
-import { type Commands, createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
+import { createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
 import { Table } from "../dynamodb/table.ts";
-import type { Transport } from "../dynamodb/transport.ts";
+import type { Commands, Transport } from "../dynamodb/transport.ts";
 import { keyOf } from "../protocol/expression.ts";
 import { attributeOf, toAttribute } from "../protocol/fields.ts";
 import { acquire as acquireWrite, settle } from "../protocol/writes.ts";
@@ -61,6 +61,8 @@ export interface AttemptOptions
     RememberOptions,
     SettleTimeOptions,
     Pick<LeaseTimers, "inTurn"> {
+  /** Another way to the same table. */
+  readonly table?: Table | undefined;
   /** In place of `settleMs` from now. */
   readonly settleTime?: (() => SettleTime) | undefined;
   /** A function, for a lease that shrinks while it is waited for. */
@@ -92,8 +94,8 @@ export class Locks {
   readonly acquiring = new Set<Promise<unknown>>();
   readonly closing = new AbortController();
   readonly owner: string;
-  readonly #cache: FinishedCache | undefined;
-  readonly #watch: Watch;
+  readonly cache: FinishedCache | undefined;
+  readonly watch: Watch;
   readonly #signals = new WeakMap<AbortSignal, AbortSignal>();
   readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
@@ -109,8 +111,8 @@ export class Locks {
       table?.transport ?? (client ? toTransport(client, commands) : createTransport(options.clientConfig, commands));
     this.table = table ?? new Table(this.transport, layoutOf(options), clock, random);
     this.owner = owner;
-    this.#cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
-    this.#watch = new Watch(clock);
+    this.cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
+    this.watch = new Watch(clock);
     this.#withTable = withTable;
   }
 
@@ -145,10 +147,10 @@ export class Locks {
     };
     const [key] = wanted.keys;
     const isOne = wanted.keys.length === 1;
-    const generation = this.#cache?.generation(key);
-    const cached = isOne && !force ? this.#cache?.get(key) : undefined;
+    const generation = this.cache?.generation(key);
+    const cached = isOne && !force ? this.cache?.get(key) : undefined;
     const acquiring = (async () => {
-      if (!cached) return this.#withTable(() => acquire({ ...this.#context, watch: this.#watch }, wanted));
+      if (!cached) return this.#withTable(() => acquire({ ...this.#contextOf(options), watch: this.watch }, wanted));
       if (findMismatch(fingerprint, [cached])) throw new PayloadMismatchError(cached);
       return [cached];
     })();
@@ -156,12 +158,12 @@ export class Locks {
     try {
       const outcome = await acquiring;
       if (!("length" in outcome)) return this.#hold(wanted, outcome, options, begunAt);
-      if (isOne) for (const record of outcome) this.#cache?.set(record, generation);
+      if (isOne) for (const record of outcome) this.cache?.set(record, generation);
       return new Refused(outcome, wanted);
     } catch (error) {
       if (force) for (const each of wanted.keys) this.forget(each); // it may have been taken
       if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
-      if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
+      if (error instanceof PayloadMismatchError) this.reportMismatch(error.record);
       throw error;
     } finally {
       this.acquiring.delete(acquiring);
@@ -175,15 +177,15 @@ export class Locks {
     return known;
   }
 
-  get #context() {
-    const { table, clock, random, report } = this;
+  #contextOf({ table = this.table }: AttemptOptions) {
+    const { clock, random, report } = this;
     return { table, clock, random, report };
   }
 
   #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
     const { keys, token, execution } = wanted;
     for (const key of keys) this.forget(key);
-    const generation = this.#cache?.generation(keys[0]);
+    const generation = this.cache?.generation(keys[0]);
     const { before, left, leaseMs } = acquisition;
     const data = wanted.data ?? (left?.data === undefined ? undefined : JSON.stringify(left.data));
     const { heartbeatMs = this.options.heartbeatMs ?? Math.ceil(leaseMs / 3) } = options;
@@ -191,14 +193,14 @@ export class Locks {
     const { settleTime = () => this.settleTime(options.settleMs) } = options;
     const lock = new Lock(
       {
-        ...this.#context,
+        ...this.#contextOf(options),
         settled: (settled) => {
           this.held.delete(settled);
           heldHere.delete(token);
         },
         finished: (prepared) => {
-          const record = this.#cache && this.#finishedRecord({ ...wanted, data }, acquisition, prepared);
-          if (record) this.#cache?.set(record, generation);
+          const record = this.cache && this.#finishedRecord({ ...wanted, data }, acquisition, prepared);
+          if (record) this.cache?.set(record, generation);
         },
       },
       wanted,
@@ -246,7 +248,7 @@ export class Locks {
   finishedBy(refused: Refused): LockRecord | undefined {
     const { finished } = refused;
     if (!finished || !refused.isOfAnotherList) return finished;
-    this.#reportMismatch(finished);
+    this.reportMismatch(finished);
     throw new PayloadMismatchError(finished, "in another order, or another number of times");
   }
 
@@ -271,7 +273,7 @@ export class Locks {
   /** With the response that stands beside it, if it is still there. */
   async withResult(record: LockRecord): Promise<LockRecord> {
     const whole = await this.table.withResult(record);
-    if (whole.result) this.#cache?.complete(whole);
+    if (whole.result) this.cache?.complete(whole);
     return whole;
   }
 
@@ -283,13 +285,13 @@ export class Locks {
 
   async read(key: string): Promise<LockRecord | undefined> {
     const record = await this.#withTable(() => this.table.read(key));
-    if (record) this.#watch.see(record);
+    if (record) this.watch.see(record);
     return record;
   }
 
   /** Forgets a finished record that is not as it was. */
   forget(key: string): void {
-    this.#cache?.delete(key);
+    this.cache?.delete(key);
   }
 
   reportHeld(record: LockRecord): void {
@@ -301,7 +303,7 @@ export class Locks {
     this.#report(record, { type: "dropped" });
   }
 
-  #reportMismatch(record: LockRecord): void {
+  reportMismatch(record: LockRecord): void {
     this.#report(record, { type: "payload-mismatch", status: record.status });
   }
 

@@ -1,7 +1,7 @@
 /** BatchExecuteStatement, for statements that write: each succeeds or fails on its own. */
 import { invalid, MemoryFailure } from "./errors.ts";
 import { count, updated, type WritePlan, write } from "./item-operations.ts";
-import { parseStatement, type Statement } from "./statements.ts";
+import { type ParsedStatement, parseStatement } from "./statements.ts";
 import type { Store } from "./tables.ts";
 import { copyOf } from "./values.ts";
 
@@ -81,7 +81,7 @@ const prepare = (
 
 const toPlan = (
   store: Store,
-  statement: Statement,
+  statement: ParsedStatement,
   showsItem: boolean,
 ): WritePlan & { readonly run: () => unknown } => {
   const { action, tableName, item, holds, changes } = statement;
@@ -101,7 +101,7 @@ const toPlan = (
   return { ...plan, run: () => (action === "insert" ? insert(plan, statement) : write(plan)) };
 };
 
-const insert = ({ table, id }: WritePlan, { item }: Statement): void => {
+const insert = ({ table, id }: WritePlan, { item }: ParsedStatement): void => {
   if (table.get(id())) throw new MemoryFailure("DuplicateItemException", "Duplicate primary key exists in table");
   table.check(item);
   count(table, undefined, item);

@@ -9,7 +9,7 @@ import { StatementCursor } from "./statement-cursor.ts";
 import type { Change } from "./update.ts";
 
 /** A statement, as data. */
-export interface Statement {
+export interface ParsedStatement {
   readonly action: "insert" | "update" | "delete";
   readonly tableName: string;
   /** The item of an INSERT; otherwise what WHERE says that attributes are equal to. */
@@ -18,14 +18,14 @@ export interface Statement {
   readonly changes: readonly Change[];
 }
 
-export const parseStatement = (text: string, parameters?: readonly unknown[]): Statement => {
+export const parseStatement = (text: string, parameters?: readonly unknown[]): ParsedStatement => {
   const cursor = new StatementCursor(text, parameters);
   const statement = parseAny(cursor);
   cursor.end();
   return statement;
 };
 
-const parseAny = (cursor: StatementCursor): Statement => {
+const parseAny = (cursor: StatementCursor): ParsedStatement => {
   if (cursor.take("SELECT")) throw unsupported("SELECT statements of PartiQL: use GetItem, BatchGetItem or Scan");
   if (cursor.take("INSERT", "INTO")) {
     const tableName = cursor.name();

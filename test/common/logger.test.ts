@@ -49,7 +49,7 @@ const setUp = ({ logLevel = "DEBUG", clock }: { logLevel?: "DEBUG" | "INFO"; clo
   const date = `logged-${++days}`;
   const locks = new LockClient({ client, tableName: table.tableName, logger, clock });
   const run = (handler: Handler, options: object = {}) =>
-    chain(middy, [dynamoLock<ReportEvent>({ key: (event) => event.date, locks, ...options })], handler);
+    chain(middy, [dynamoLock<ReportEvent>({ key: (event) => event.date, locks, settleMs: 0, ...options })], handler);
   return { client, logger, date, key: `report#${date}`, event: { date }, locks, run };
 };
 

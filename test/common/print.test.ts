@@ -43,6 +43,7 @@ const setUp = (options: object = {}, fails: (request: number) => boolean = () =>
     client,
     tableName: table.tableName,
     leaseMs: 60_000,
+    settleMs: 0, // what fails is not sent again
     ...options,
   });
   return { key: `report#${date}`, run: (handler: Handler) => chain(middy, [lock], handler)({ date }) };

@@ -12,7 +12,7 @@ import {
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
-import { aProcess, losing, turn } from "../support/process.ts";
+import { aProcess, losing, noise, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -99,7 +99,7 @@ describe("a response too large for the record", () => {
     const { locks, state, types } = aProcess(table.tableName);
     state.wire = losing(2);
     const key = freshKey();
-    await locks.once(key, () => "x".repeat(10_000));
+    await locks.once(key, () => noise(10_000, key));
     expect((await locks.get(key))?.status).toBe("FINISHED");
     expect(types()).toEqual(["acquired", "failed", "response-not-stored", "finished"]);
     expect(await locks.once(key, () => "again")).toBeUndefined();

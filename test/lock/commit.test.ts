@@ -6,10 +6,11 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient, TransactWriteCommand } from "@aws-sdk/lib-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createLockTable, forceRelease, semaphore } from "../../src/index.ts";
+import { createLockTable, semaphore } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { takes } from "../support/locks.ts";
-import { aProcess } from "../support/process.ts";
+import { aProcess, noise } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 /** The application's: a table of its own, whose partition key happens to have the same name. */
@@ -95,8 +96,8 @@ describe("a commit", () => {
     const key = freshKey();
     await orders.put({ lock_id: { S: key } });
     const lock = await locks.acquire(key);
-    await forceRelease(locks, key);
-    await expect(lock.commit([putOnce(key)])).rejects.toMatchObject({ code: "LOCK_LOST", reason: "stolen" });
+    await freeKey(locks, key);
+    await expect(lock.commit([putOnce(key)])).rejects.toMatchObject({ code: "LOCK_LOST", reason: "broken" });
   });
 
   it("of a record that somebody deleted is lost", async () => {
@@ -229,7 +230,7 @@ describe("a commit", () => {
   it("stores a large response beside the record", async () => {
     const { locks, state } = setUp();
     const lock = await locks.acquire(freshKey());
-    const result = "long ".repeat(1_000);
+    const result = noise(8_000, lock.key);
     await lock.commit([put(lock.key)], { result });
     expect(state.sent).toEqual(["UpdateItem", "UpdateItem", "TransactWriteItems"]);
     expect(await locks.once(lock.key, () => "again")).toBe(result);

@@ -3,7 +3,6 @@ import { inspect } from "node:util";
 import { Logger } from "@aws-lambda-powertools/logger";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
 import {
-  forceRelease,
   type Lock,
   LockClient,
   type LockEvent,
@@ -14,8 +13,10 @@ import {
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { takes } from "../support/locks.ts";
 import { reportDay, reporter, type Table, tableOfLocks, wrappers } from "../support/middy.ts";
+import { noise } from "../support/process.ts";
 
 let table: Table;
 beforeAll(async () => {
@@ -130,7 +131,7 @@ describe("a record", () => {
     const read = await locks.get(key);
     const listed: LockRecord[] = [];
     for await (const record of listLocks(locks, { keyPrefix: key })) listed.push(record);
-    const broken = await forceRelease(locks, key);
+    const broken = await freeKey(locks, key);
     for (const record of [read, listed[0], broken]) {
       expectHidden(record, token);
       expect(record?.token).toBe(token);
@@ -141,7 +142,7 @@ describe("a record", () => {
     const { locks } = setUp();
     const key = freshKey();
     const lock = await locks.acquire(key);
-    await lock.finish({ result: "long ".repeat(1_000) });
+    await lock.finish({ result: noise(8_000, key) });
     const record = await locks.get(key);
     expectHidden(record, lock.token);
     expect([record?.resultKey, record?.result?.value]).toEqual([

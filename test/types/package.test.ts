@@ -155,16 +155,19 @@ it("can be imported, also where Middy is not installed", async () => {
     "LockTimeoutError",
     "PayloadMismatchError",
     "ReplayedError",
+    "breakLock",
     "createLockTable",
     "describeLock",
+    "dynamoCommit",
     "dynamoLock",
     "dynamoLockBatch",
     "dynamoSemaphore",
-    "forceRelease",
+    "finishLock",
+    "forgetLock",
     "listLocks",
     "purgeLocks",
-    "releaseAllLocks",
     "semaphore",
+    "withCommit",
     "withLock",
     "withLockBatch",
     "withSemaphore",
@@ -244,6 +247,34 @@ describe("in CommonJS", () => {
   });
 });
 
+it("a consumer's declarations name its entry points, and no other file of it", async () => {
+  const source = `
+    import middy from "@middy/core";
+    import { dynamoLock, dynamoLockBatch, dynamoSemaphore, LockClient, withLock } from "middy-dynamo-lock";
+    import { httpIdempotency, httpProblems } from "middy-dynamo-lock/http";
+    export const lock = dynamoLock<{ date: string }>({ key: (event) => event.date });
+    export const batch = dynamoLockBatch({ key: (record) => record.body });
+    export const semaphore = dynamoSemaphore({ key: () => "a", permits: 2 });
+    export const wrapped = withLock(async (event: { date: string }) => event.date, { key: (event) => event.date });
+    export const locks = new LockClient({});
+    export const acquire = () => locks.acquire("a", { leaseMs: 1_000 });
+    export const options = (given: Parameters<typeof dynamoLock>[0]) => given;
+    export const http = httpIdempotency<{ user: string }>({ scope: (event) => event.user });
+    export const handler = middy<{ user: string }>()
+      .use(httpProblems())
+      .use(dynamoLock({ ...http }))
+      .handler(async (_event, context) => context.lock?.key);`;
+  const directory = await mkdtemp(join(app, "declare-"));
+  await writeFile(join(directory, "consumer.ts"), source);
+  const settings = ["--ignoreConfig", "--declaration", "--emitDeclarationOnly", "--strict", "--skipLibCheck"];
+  const language = ["--types", "node", "--target", "ES2022", "--module", "NodeNext"];
+  await run(process.execPath, [tsc, ...settings, ...language, "consumer.ts"], { cwd: directory });
+  const declarations = await readFile(join(directory, "consumer.d.ts"), "utf8");
+  expect(declarations).not.toContain(": any");
+  const named = [...declarations.matchAll(/"(middy-dynamo-lock[^"]*)"/g)].map(([, name]) => name);
+  expect([...new Set(named)].toSorted()).toEqual(["middy-dynamo-lock", "middy-dynamo-lock/http"]);
+});
+
 describe("type-checked by a strict consumer, declarations included", () => {
   it.each(Object.entries(resolutions))("with the resolution of %s", async (_name, settings) => {
     expect(await complaints(consumer, settings)).toEqual([]);
@@ -266,13 +297,14 @@ describe("type-checked by a strict consumer, declarations included", () => {
         elapsedMs: 0, status: "held", signal: new AbortController().signal, previous: undefined, data: undefined,
         extend: async () => {}, finish: async () => {}, release: async () => {}, commit: async () => {},
         condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
-        [Symbol.asyncDispose]: async () => {},
+        idempotencyKey: (part) => \`key-\${part}\`, [Symbol.asyncDispose]: async () => {},
       };
       export class FakeClient implements LockClientInterface {
         async acquire() { return lock; }
         async tryAcquire() { return undefined; }
         async run<T>(_key: unknown, work: (lock: LockInterface) => Promise<T> | T) { return work(lock); }
         async once(_key: unknown, work: (lock: LockInterface) => unknown): Promise<any> { return work(lock); }
+        async commitOnce(): Promise<any> {}
         async get() { return undefined; }
         async count() { return 0; }
         async waitUntilFinished() { return []; }
