@@ -33,7 +33,10 @@ export interface MemoryOptions {
    * @default `true`
    */
   readonly lockTables?: boolean | undefined;
-  /** Called before each request is applied, and awaited. What it throws is what the request fails with. */
+  /**
+   * Called before each request is applied, and awaited. What it throws is what the request fails
+   * with.
+   */
   readonly onRequest?: ((request: MemoryRequest) => unknown) | undefined;
   /**
    * The time, in epoch ms, by which `expireItems` deletes items. A `Clock` of this package fits.

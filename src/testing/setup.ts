@@ -7,8 +7,8 @@ const SHARED = Symbol.for("middy-dynamo-lock.testing");
 const shared = globalThis as { [SHARED]?: MemoryDynamoDB };
 
 /**
- * Starts an engine over HTTP, and points every client of DynamoDB that is made from now on at it, by
- * the environment variables of the AWS SDK
+ * Starts an engine over HTTP, and points every client of DynamoDB that is made from now on at it,
+ * by the environment variables of the AWS SDK
  * (https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html). The setup file
  * `middy-dynamo-lock/testing/setup` calls it. Call it yourself where there are no setup files.
  *
