@@ -19,6 +19,7 @@ const shared = globalThis as { [SHARED]?: MemoryDynamoDB };
  * @throws LockOptionsError inside a Lambda
  */
 export const setUpMemory = async (): Promise<void> => {
+  if (shared[SHARED]) return shared[SHARED].reset(); // test files that share a process share the engine
   const memory = memoryDynamoDB();
   const { endpoint } = await memory.listen({ keepsAlive: false });
   shared[SHARED] = memory;
