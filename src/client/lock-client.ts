@@ -207,13 +207,7 @@ export class LockClient implements LockClientLike {
     options: CommitOnceOptions & { readonly result?: T } = {},
   ): Promise<Jsonified<T>> {
     checkOptions<CommitOnceOptions>("commitOnce", options, COMMIT_ONCE_RULES);
-    const commit = () => commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
-    if (!this.#ensuresTable) return commit();
-    return commit().catch(async (error: unknown) => {
-      if (!isTableMissing(error)) throw error;
-      await this.#withNewTable(() => this.#locks.table.readItem(this.#storedKey(key))); // it may be one of yours
-      return commit();
-    });
+    return commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
   }
 
   /**

@@ -95,7 +95,7 @@ export class Locks {
   readonly cache: FinishedCache | undefined;
   readonly watch: Watch;
   readonly #signals = new WeakMap<AbortSignal, AbortSignal>();
-  readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
+  readonly withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Takes options that a door has checked. */
   constructor(options: LocksOptions, { withTable = (request) => request(), commands, table }: LocksParts = {}) {
@@ -111,7 +111,7 @@ export class Locks {
     this.owner = owner;
     this.cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
     this.watch = new Watch(clock);
-    this.#withTable = withTable;
+    this.withTable = withTable;
   }
 
   /** For local work: every key is free, and nothing is sent but what the application commits. */
@@ -148,7 +148,7 @@ export class Locks {
     const generation = this.cache?.generation(key);
     const cached = isOne && !force ? this.cache?.get(key) : undefined;
     const acquiring = (async () => {
-      if (!cached) return this.#withTable(() => acquire({ ...this.#context, watch: this.watch }, wanted));
+      if (!cached) return this.withTable(() => acquire({ ...this.#context, watch: this.watch }, wanted));
       if (findMismatch(fingerprint, [cached])) throw new PayloadMismatchError(cached);
       return [cached];
     })();
@@ -282,7 +282,7 @@ export class Locks {
   }
 
   async read(key: string): Promise<LockRecord | undefined> {
-    const record = await this.#withTable(() => this.table.read(key));
+    const record = await this.withTable(() => this.table.read(key));
     if (record) this.watch.see(record);
     return record;
   }
