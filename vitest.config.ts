@@ -4,7 +4,16 @@ import { defineConfig } from "vitest/config";
 const results = process.env.VITEST_JSON_DIR;
 
 export default defineConfig({
-  resolve: { alias: { "middy-dynamo-lock": new URL("src/index.ts", import.meta.url).pathname } },
+  resolve: {
+    alias: [
+      { find: /^middy-dynamo-lock$/, replacement: new URL("src/index.ts", import.meta.url).pathname },
+      { find: /^middy-dynamo-lock\/(\w+)$/, replacement: new URL("src/$1.ts", import.meta.url).pathname },
+      {
+        find: /^middy-dynamo-lock\/testing\/setup$/,
+        replacement: new URL("src/testing-setup.ts", import.meta.url).pathname,
+      },
+    ],
+  },
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],

@@ -3,6 +3,7 @@ export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContex
 export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
 export { withLockBatch } from "./batch/with-lock-batch.ts";
 export { LockClient } from "./client/lock-client.ts";
+export type { LockClientInterface } from "./client/lock-client-interface.ts";
 export type {
   AcquireOptions,
   CloseOptions,
@@ -44,13 +45,21 @@ export type {
 } from "./common/events.ts";
 export type { Jsonified } from "./common/jsonified.ts";
 export type { LockKey } from "./common/key.ts";
-export type { LockRecord, LockStatus, SemaphoreHolder, StoredFailure } from "./common/record.ts";
+export type {
+  Intervention,
+  LockRecord,
+  LockStatus,
+  OperatorNote,
+  SemaphoreHolder,
+  StoredFailure,
+} from "./common/record.ts";
 export { dynamoLock } from "./invocation/dynamo-lock.ts";
 export type { DynamoLockOptions } from "./invocation/options.ts";
 export { withLock } from "./invocation/with-lock.ts";
 export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
 export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
 export type { Lock, LockHandleStatus } from "./lock/lock.ts";
+export type { LockInterface } from "./lock/lock-interface.ts";
 export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
 export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
 export {
@@ -59,10 +68,13 @@ export {
   type HoldingDescription,
   type LockDescription,
 } from "./operate/describe.ts";
+export type { OperatorResult } from "./operate/end.ts";
+export { breakLock, finishLock, forgetLock } from "./operate/end-locks.ts";
 export { listLocks } from "./operate/list-locks.ts";
-export type { ListLocksFilter, PurgeLocksOptions } from "./operate/options.ts";
+export type { BreakLockOptions, FinishLockOptions, ForgetLockOptions } from "./operate/operator-options.ts";
+export type { ListLocksFilter, PurgeLocksOptions, ScanProgress } from "./operate/options.ts";
 export { purgeLocks } from "./operate/purge-locks.ts";
-export { forceRelease, releaseAllLocks } from "./operate/release-locks.ts";
+export type { OperatorKey } from "./operate/readings.ts";
 export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
 export type {
   AcquirePermitOptions,

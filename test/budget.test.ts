@@ -25,8 +25,8 @@ const BUNDLES: Record<string, Budget> = {
   "{ dynamoLock }": { limit: 27_902, aim: 13_000 },
   "{ withLock }": { limit: 27_592, aim: 13_000 },
   "{ dynamoCommit }": { limit: 29_199, aim: 15_000 },
-  "{ dynamoLockBatch }": { limit: 30_893, aim: 18_000 },
-  "*": { limit: 46_586, aim: 30_000 },
+  "{ dynamoLockBatch }": { limit: 33_395, aim: 18_000 },
+  "*": { limit: 51_390, aim: 27_000 },
 };
 
 /** Bytes of the bodies of the two requests of a run. */
@@ -37,7 +37,7 @@ const IMPORT: Budget = { limit: 0.75, aim: 0.25 };
 const IMPORTS = 5;
 
 /** How many files of code hold what several entry points share. */
-const CHUNKS = 0;
+const CHUNKS = 1;
 
 const source = fileURLToPath(new URL("../src/", import.meta.url));
 let directory: string;

@@ -30,7 +30,9 @@ test("DYNAMODB_ENDPOINT is used as it is, and not stopped", async () => {
 
 test("an endpoint where nothing answers, and an unknown engine, are errors that say so", async () => {
   vi.stubEnv("DYNAMODB_ENGINE", "dynalite");
-  await expect(startEngine()).rejects.toThrow("DYNAMODB_ENGINE must be dynoxide or dynamodb-local, not dynalite");
+  await expect(startEngine()).rejects.toThrow(
+    "DYNAMODB_ENGINE must be dynoxide, dynamodb-local or memory, not dynalite",
+  );
   vi.stubEnv("DYNAMODB_ENDPOINT", "http://127.0.0.1:1");
   await expect(startEngine()).rejects.toThrow("no DynamoDB answers at http://127.0.0.1:1");
 });

@@ -8,10 +8,11 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import type { SQSRecord } from "aws-lambda";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { forceRelease, LockClient, PayloadMismatchError } from "../src/index.ts";
+import { LockClient, PayloadMismatchError } from "../src/index.ts";
 import { sqsRecord } from "./support/batches.ts";
 import { localConfig } from "./support/dynamodb.ts";
 import { expectExamples, runExamples } from "./support/examples.ts";
+import { freeKey } from "./support/free.ts";
 import { lambdaContext } from "./support/lambda.ts";
 
 runExamples({});
@@ -172,7 +173,7 @@ describe("condition", () => {
     const { importRows } = await import("./exactly-once/condition.ts");
     const parts = async function* () {
       yield part("third");
-      await forceRelease(new LockClient(), "more.csv");
+      await freeKey(new LockClient(), "more.csv");
       yield part("fourth");
     };
     const importing = importRows("more.csv", parts());
@@ -193,7 +194,7 @@ describe("fencing-token", () => {
       return goOn.promise;
     });
     await begun.promise;
-    await forceRelease(new LockClient(), "report-november");
+    await freeKey(new LockClient(), "report-november");
     await publish("november", async () => "by the next holder");
     goOn.resolve("by who stalled");
     await expect(stalled).rejects.toMatchObject({ name: "ConditionalCheckFailedException" });

@@ -172,7 +172,7 @@ class Acquiring {
   async #try(item: BatchItem, key: string): Promise<void> {
     const { signal } = this.#over;
     if (signal.aborted) return;
-    const { locks, options, execution, around } = this.#request;
+    const { locks, table, options, execution, around } = this.#request;
     const { heartbeatMs, expiry, onLost, rememberMs } = options;
     item.state = "untried";
     item.reason = undefined;
@@ -181,6 +181,7 @@ class Acquiring {
         ...item.wish,
         ...leaseOf({ leaseMs: item.wish?.leaseMs, heartbeatMs }, execution),
         around,
+        table,
         expiry,
         onLost,
         rememberMs,

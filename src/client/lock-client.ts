@@ -18,6 +18,7 @@ import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
 import type { TransactWriteItem } from "../protocol/item.ts";
 import { commitOnce } from "./commit-once.ts";
+import { warnOfDoubling } from "./doubled.ts";
 import {
   ACQUIRE_RULES,
   type AcquireOptions,
@@ -50,14 +51,17 @@ export class LockClient implements LockClientLike {
   /** @throws LockOptionsError */
   constructor(options: LockClientOptions = {}) {
     checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
-    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
+    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable, namespace } = options;
     checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
     refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#ensuresTable = ensureTable === true;
-    this.#locks = new Locks(options, {
-      commands: MORE_COMMANDS,
-      ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
-    });
+    this.#locks = new Locks(
+      { ...options, namespace: namespace || undefined },
+      {
+        commands: MORE_COMMANDS,
+        ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
+      },
+    );
   }
 
   /** For the functions beside the client, and the middlewares. */
@@ -314,11 +318,15 @@ export class LockClient implements LockClientLike {
   }
 
   #storedKey(key: LockKey): string {
-    return toStoredKey(key, this.#locks.options.namespace);
+    const { namespace } = this.#locks.options;
+    warnOfDoubling(key, namespace);
+    return toStoredKey(key, namespace);
   }
 
   #storedKeys(key: LockKey | readonly LockKey[]): Keys {
-    return toStoredKeys(key, this.#locks.options.namespace);
+    const { namespace } = this.#locks.options;
+    for (const each of Array.isArray(key) ? key : [key]) warnOfDoubling(each, namespace);
+    return toStoredKeys(key, namespace);
   }
 }
 

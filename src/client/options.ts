@@ -35,8 +35,13 @@ export interface LockClientOptions
     RememberOptions,
     OwnerOptions,
     SettleTimeOptions {
-  /** Prefix of every key, so that programs which share a table don't meet. Must not contain '#'. */
-  readonly namespace?: string | undefined;
+  /**
+   * Prefix of every key, so that programs which share a table don't meet. Must not contain '#'. The
+   * locks of one function have its name as namespace. `false`: none, for the whole table, where keys
+   * are as they are stored.
+   * @default `false`
+   */
+  readonly namespace?: string | false | undefined;
   /**
    * Create the table, with `createLockTable`'s defaults, when it turns out to be missing. Needs
    * `dynamodb:CreateTable`, and `UpdateTimeToLive`, without which TTL stays off.
@@ -109,7 +114,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   OWNER_RULES,
   SETTLE_TIME_RULES,
   {
-    namespace: "a non-empty string of whole characters, without '#'",
+    namespace: "false or a non-empty string of whole characters, without '#'",
     ensureTable: BOOLEAN,
     clock: CLOCK,
     random: FUNCTION,

@@ -1,5 +1,6 @@
 /** The one file that knows the AWS SDK: a transport on its client. */
 import {
+  BatchExecuteStatementCommand,
   BatchGetItemCommand,
   CreateTableCommand,
   DeleteItemCommand,
@@ -16,10 +17,7 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import { LockOptionsError, textOf } from "../common/errors.ts";
-import type { Output, Transport } from "./transport.ts";
-
-// biome-ignore lint/suspicious/noExplicitAny: each has an input of its own
-export type Commands = Readonly<Record<string, new (input: any) => any>>;
+import type { Commands, Output, Transport } from "./transport.ts";
 
 /** The commands that a handler's lock sends. */
 const HANDLER_COMMANDS: Commands = {
@@ -40,6 +38,12 @@ export const MORE_COMMANDS: Commands = {
   ListTagsOfResource: ListTagsOfResourceCommand,
   Scan: ScanCommand,
   UpdateTimeToLive: UpdateTimeToLiveCommand,
+};
+
+/** The commands that take and finish many keys at once. */
+export const BULK_COMMANDS: Commands = {
+  BatchExecuteStatement: BatchExecuteStatementCommand,
+  BatchGetItem: BatchGetItemCommand,
 };
 
 /** The bound of a request where the client has none of its own. */
@@ -77,6 +81,7 @@ export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transp
       }
       return client.send(command, signal && { abortSignal: signal }) as Output;
     },
+    withCommands: (others) => toTransport(client, { ...more, ...others }),
     requestMs: () => requestMs,
     region: async () => (client as DynamoDBClient).config.region(),
     close: () => {},

@@ -75,7 +75,7 @@ export class LockWrites {
   /** How many renewals in a row have failed. */
   #failedRenewals = 0;
   #settled: "finished" | "released" | "lost" | undefined;
-  #lostReason: LockLostReason = "released";
+  #loss: Loss | undefined;
   /** How many were asked to finish, commit or release: nobody may re-enter. */
   #settling = 0;
   /**
@@ -95,7 +95,7 @@ export class LockWrites {
     this.#wanted = wanted;
     this.#acquisition = acquisition;
     this.#options = options;
-    this.proof = { token: wanted.token, slot: acquisition.slot };
+    this.proof = { token: wanted.token, slot: acquisition.slot, fencingToken: acquisition.fencingToken };
     this.lease = new Lease(host.clock, acquisition, options, {
       renew: () => this.renew(),
       expire: (reason) => this.#lose(reason),
@@ -161,7 +161,7 @@ export class LockWrites {
         throw error;
       });
       this.#failedRenewals = 0;
-      if (!reply.done) throw this.#lose(reply.reason, reply.key);
+      if (!reply.done) throw this.#lose(reply.reason, reply);
       // The reply came after the end of the lease that it was to prolong.
       if (this.#isOver) throw this.#lose("expired");
       this.lease.take(renewal);
@@ -277,7 +277,7 @@ export class LockWrites {
   }
 
   #checkOpen(): void {
-    if (this.#settled) throw new LockLostError(this.#key, this.#lostReason);
+    if (this.#settled) throw new LockLostError(this.#key, this.#loss?.reason ?? "released", this.#loss?.note);
   }
 
   async #end(operation: Operation, bounds: Bounds, ending: Ending, prepared?: PreparedEnding): Promise<void> {
@@ -310,7 +310,7 @@ export class LockWrites {
     // applied, and others came after.
     const wasReleasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
     if (!reply.done && !(isRelease && held && wasReleasing)) {
-      const lost = this.#lose(reply.reason, reply.key);
+      const lost = this.#lose(reply.reason, reply);
       throw reply.inDoubt ? inDoubt("commit", lost) : lost;
     }
     this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
@@ -360,19 +360,19 @@ export class LockWrites {
   }
 
   /**
-   * By time, or with proof: the key that a write found in other hands. What is lost by time may
+   * By time, or with proof: a write found the key in other hands. What is lost by time may
    * still be finished, if nobody took the key meanwhile; what is proven lost may not.
    */
-  #lose(reason: LockLostReason, provenKey?: string): LockLostError {
-    const error = new LockLostError(provenKey ?? this.#key, reason);
-    const isKnown = this.#isLossReported || (this.signal.aborted && provenKey === undefined);
+  #lose(reason: LockLostReason, proof?: Loss): LockLostError {
+    const error = new LockLostError(proof?.key ?? this.#key, reason, proof?.note);
+    const isKnown = this.#isLossReported || (this.signal.aborted && !proof);
     this.lease.stop();
-    if (provenKey !== undefined) {
+    if (proof) {
       this.#settled = "lost";
-      this.#lostReason = reason;
+      this.#loss = proof;
       this.#host.settled();
     } else if (isKnown) return error;
-    this.#report({ type: "lost", reason });
+    this.#report({ type: "lost", reason, ...proof?.note });
     this.#abort.abort(error);
     this.#isLossReported = true;
     if (!isKnown) this.#options.onLost(error);
@@ -386,6 +386,7 @@ export class LockWrites {
   }
 }
 
+type Loss = Extract<HolderReply, { done: false }>;
 type KeptEvent = Extract<LockEvent, { type: "kept" }>;
 
 const inDoubt = (what: string, cause?: unknown) =>

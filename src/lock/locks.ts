@@ -9,9 +9,9 @@ import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createReporter, type Reporter } from "../common/report.ts";
 import { fromStorable } from "../common/result.ts";
-import { type Commands, createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
+import { createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
 import { Table } from "../dynamodb/table.ts";
-import type { Transport } from "../dynamodb/transport.ts";
+import type { Commands, Transport } from "../dynamodb/transport.ts";
 import { keyOf } from "../protocol/expression.ts";
 import { attributeOf, toAttribute } from "../protocol/fields.ts";
 import { acquire as acquireWrite, settle } from "../protocol/writes.ts";
@@ -61,6 +61,8 @@ export interface AttemptOptions
     RememberOptions,
     SettleTimeOptions,
     Pick<LeaseTimers, "inTurn"> {
+  /** Another way to the same table. */
+  readonly table?: Table | undefined;
   /** In place of `settleMs` from now. */
   readonly settleTime?: (() => SettleTime) | undefined;
   /** A function, for a lease that shrinks while it is waited for. */
@@ -148,7 +150,7 @@ export class Locks {
     const generation = this.cache?.generation(key);
     const cached = isOne && !force ? this.cache?.get(key) : undefined;
     const acquiring = (async () => {
-      if (!cached) return this.withTable(() => acquire({ ...this.#context, watch: this.watch }, wanted));
+      if (!cached) return this.withTable(() => acquire({ ...this.#contextOf(options), watch: this.watch }, wanted));
       if (findMismatch(fingerprint, [cached])) throw new PayloadMismatchError(cached);
       return [cached];
     })();
@@ -175,8 +177,8 @@ export class Locks {
     return known;
   }
 
-  get #context() {
-    const { table, clock, random, report } = this;
+  #contextOf({ table = this.table }: AttemptOptions) {
+    const { clock, random, report } = this;
     return { table, clock, random, report };
   }
 
@@ -191,7 +193,7 @@ export class Locks {
     const { settleTime = () => this.settleTime(options.settleMs) } = options;
     const lock = new Lock(
       {
-        ...this.#context,
+        ...this.#contextOf(options),
         settled: (settled) => {
           this.held.delete(settled);
           heldHere.delete(token);

@@ -15,6 +15,7 @@ import { type Rules, wordsOf } from "../../src/common/rules.ts";
 import { DYNAMO_LOCK_RULES } from "../../src/invocation/options.ts";
 import { COMMIT_RULES, FINISH_RULES, RELEASE_RULES } from "../../src/lock/settle-options.ts";
 import { DESCRIBE_LOCK_RULES } from "../../src/operate/describe.ts";
+import { BREAK_LOCK_RULES, FINISH_LOCK_RULES } from "../../src/operate/operator-options.ts";
 import { LIST_LOCKS_RULES, PURGE_LOCKS_RULES } from "../../src/operate/options.ts";
 import { createLockTableRules } from "../../src/operate/table-shape.ts";
 import {
@@ -59,6 +60,8 @@ export const DOORS: readonly Door[] = [
   { title: "`lock.release`", rules: RELEASE_RULES, type: "ReleaseOptions", as: "`lock.finish`" },
   { title: "`listLocks`", rules: LIST_LOCKS_RULES, type: "ListLocksFilter" },
   { title: "`purgeLocks`", rules: PURGE_LOCKS_RULES, type: "PurgeLocksOptions" },
+  { title: "`breakLock`, `forgetLock`", rules: BREAK_LOCK_RULES, type: "BreakLockOptions" },
+  { title: "`finishLock`", rules: FINISH_LOCK_RULES, type: "FinishLockOptions" },
   { title: "`describeLock`", rules: DESCRIBE_LOCK_RULES, type: "DescribeLockOptions" },
   { title: "`createLockTable`", rules: createLockTableRules(), type: "CreateLockTableOptions" },
 ];
