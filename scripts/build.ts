@@ -4,6 +4,8 @@
  *
  * The code is not minified, so that stack traces can be read: that would save 0.6 ms of the 7, for V8 reads statements, not
  * bytes. Comments stay behind, because declarations have those for users. Source maps too: the lines are the source's.
+ *
+ * The command `dynamo-lock` stands beside them, in `bin/`.
  */
 import "./build/typescript-6.ts";
 
@@ -15,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
 import { type OutputOptions, type Plugin, rollup } from "rollup";
 import { dts } from "rollup-plugin-dts";
+import { buildCommand } from "./build/command.ts";
 import { markPure } from "./build/mark-pure.ts";
 import { typesStayTypes } from "./build/types-stay-types.ts";
 
@@ -63,6 +66,7 @@ export async function build(dist: string): Promise<void> {
     const { output: chunks } = await code.write(output(".js"));
     const types = await rollup({ input: input(".d.ts"), external, plugins: [dts(), typesStayTypes(chunks)] });
     await types.write(output(".d.ts"));
+    await buildCommand(join(dist, "bin"));
   } finally {
     rmSync(modules, { recursive: true, force: true });
   }

@@ -8,6 +8,8 @@ const ROOMS = ["common", "protocol", "dynamodb", "lock", "lambda"];
 const DOORS = ["invocation", "batch", "client", "semaphore", "operate"];
 /** The entry points: the files of `src` itself, on the doors' public names. */
 const ENTRY = ".";
+/** Programs of their own, on the public names: no handler's bundle can reach them. */
+const PROGRAMS = ["cli"];
 
 const source = new URL("../src/", import.meta.url);
 const tests = new URL("./", import.meta.url);
@@ -15,8 +17,10 @@ const filesIn = (folder: URL) =>
   readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
 const files = filesIn(source);
 const roomOf = (file: string) => posix.dirname(file);
-const heightOf = (room: string) =>
-  room === ENTRY ? ROOMS.length + 1 : DOORS.includes(room) ? ROOMS.length : ROOMS.indexOf(room);
+const heightOf = (room: string) => {
+  if (PROGRAMS.includes(room)) return ROOMS.length + 2;
+  return room === ENTRY ? ROOMS.length + 1 : DOORS.includes(room) ? ROOMS.length : ROOMS.indexOf(room);
+};
 
 const importsOf = (file: string, folder = source) => {
   const text = readFileSync(new URL(file, folder), "utf8");
@@ -59,9 +63,15 @@ describe("The files", () => {
     expect(names.filter((name, index) => names.indexOf(name) < index)).toEqual([]);
   });
 
-  it("leave the AWS SDK to one of them", () => {
+  it("leave the AWS SDK to one of them, and to one of the command line", () => {
     const knowing = files.filter((file) => importsOf(file).some((from) => from.startsWith("@aws-sdk/")));
-    expect(knowing).toEqual(["dynamodb/aws-sdk.ts"]);
+    expect(knowing.sort()).toEqual(["cli/aws.ts", "dynamodb/aws-sdk.ts"]);
+  });
+
+  it("of a program know the library by its public names only", () => {
+    const programs = files.filter((file) => PROGRAMS.includes(roomOf(file)));
+    const others = programs.flatMap(neighboursOf).filter((imported) => !PROGRAMS.includes(roomOf(imported)));
+    expect(new Set(others)).toEqual(new Set(["index.ts"]));
   });
 });
 

@@ -97,9 +97,17 @@ export { createLockTable };
 `;
 
 it("what is packed is meant to ship", () => {
-  const meant = /^(dist\/[\w-]+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
+  const meant =
+    /^(dist\/[\w-]+\.(js|d\.ts)|dist\/bin\/[\w-]+\.js|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
   expect(packed).toEqual(expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "LICENSE", "package.json"]));
+});
+
+it("its command runs, and needs no package but the SDK", async () => {
+  const command = join(app, "node_modules/middy-dynamo-lock/dist/bin/dynamo-lock.js");
+  const { stdout } = await run(process.execPath, [command, "--help"]);
+  expect(stdout).toContain("Usage: dynamo-lock");
+  expect(await importsOf(".js", "dist/bin")).toEqual(expect.not.arrayContaining(["commander"]));
 });
 
 it("its documentation links to what is packed, and to headings that are there", async () => {
@@ -168,8 +176,8 @@ it("can be imported, also where Middy is not installed", async () => {
 });
 
 /** What the files of `dist` import that end like this, other than each other. */
-const importsOf = async (extension: string): Promise<string[]> => {
-  const dist = join(app, "node_modules/middy-dynamo-lock/dist");
+const importsOf = async (extension: string, folder = "dist"): Promise<string[]> => {
+  const dist = join(app, "node_modules/middy-dynamo-lock", folder);
   const imported = new Set<string>();
   for (const file of await readdir(dist)) {
     if (!file.endsWith(extension)) continue;
