@@ -3,6 +3,7 @@ import type { NotStartedReason } from "../common/events.ts";
 import { createTurns } from "../common/parallel.ts";
 import { isTransient } from "../dynamodb/aws-errors.ts";
 import { leaseOf, timeUntil } from "../lambda/execution.ts";
+import { attemptLock } from "../lock/attempt.ts";
 import type { Lock } from "../lock/lock.ts";
 import type { SettleTime } from "../lock/lock-writes.ts";
 import { isRefused } from "../lock/refused.ts";
@@ -177,7 +178,7 @@ class Acquiring {
     item.state = "untried";
     item.reason = undefined;
     try {
-      const attempt = await locks.attempt([key], {
+      const attempt = await attemptLock(locks, [key], {
         ...item.wish,
         ...leaseOf({ leaseMs: item.wish?.leaseMs, heartbeatMs }, execution),
         around,

@@ -8,10 +8,11 @@ import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/r
 import { MORE_COMMANDS } from "../dynamodb/aws-sdk.ts";
 import { withNewTable } from "../dynamodb/new-table.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
+import { type AttemptOptions, attemptLock } from "../lock/attempt.ts";
 import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
-import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
+import { LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
 import { CLIENT_CONTRADICTIONS, DEFAULTS, SETTLE_TIME_RULES } from "../lock/options.ts";
 import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
@@ -211,13 +212,7 @@ export class LockClient implements LockClientLike {
     options: CommitOnceOptions & { readonly result?: T } = {},
   ): Promise<Jsonified<T>> {
     checkOptions<CommitOnceOptions>("commitOnce", options, COMMIT_ONCE_RULES);
-    const commit = () => commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
-    if (!this.#ensuresTable) return commit();
-    return commit().catch(async (error: unknown) => {
-      if (!isTableMissing(error)) throw error;
-      await this.#withNewTable(() => this.#locks.table.readItem(this.#storedKey(key))); // it may be one of yours
-      return commit();
-    });
+    return commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
   }
 
   /**
@@ -301,7 +296,7 @@ export class LockClient implements LockClientLike {
     const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = options;
     refuse(caller, { ...options, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     const { owner = this.#locks.owner, reentrant } = options;
-    return (reentrant && this.#reentered(owner, keys)) || this.#locks.attempt(keys, options);
+    return (reentrant && this.#reentered(owner, keys)) || attemptLock(this.#locks, keys, options);
   }
 
   /** A lock of this client on the same keys for the same owner, with one more hold on it. */

@@ -40,6 +40,14 @@ export interface DynamoCommitOptions<TEvent = any>
    */
   readonly lookFirst?: boolean | undefined;
   /**
+   * How far wall clocks may differ, in ms. The time that a finished key is remembered, and the lease
+   * of a lock on the same key, are over this long after their end by the clock. Beside locks with
+   * `expiry: 'observed'`, whose holders trust no clock, that is not safe: give `locks`, a
+   * `LockClient` that has it too.
+   * @default 1_000
+   */
+  readonly clockSkewMs?: number | undefined;
+  /**
    * Without a key: `'throw'` a `LockKeyError`, or `'run'` the handler, whose commit writes its items
    * and finishes nothing.
    * @default `'throw'`

@@ -139,13 +139,12 @@ export const errorOf = async (table: Table, commit: FreeCommit, failure: unknown
   if (items.length === 0 || ofTable.some(({ Code }) => Code === "ValidationError")) {
     return table.translate(operation, failure);
   }
-  const { name } = failure as Error;
-  if (/^(ResourceNotFound|Validation)Exception$/.test(name)) {
+  if (isNamed(failure, "ValidationException")) {
     const own = await table.readItem(key, { retries: "none" }).then(
       () => undefined,
       (error: LockError) => error,
     );
-    if (isNamed(own?.cause, name)) return own;
+    if (isNamed(own?.cause, failure.name)) return own;
   }
   return explained(failure, parts);
 };

@@ -6,7 +6,7 @@ import type { LockEvent } from "../common/events.ts";
 import { findMismatch } from "../common/fingerprint.ts";
 import type { LockRecord } from "../common/record.ts";
 import { checkOptions } from "../common/rules.ts";
-import { isTransient } from "../dynamodb/aws-errors.ts";
+import { isNamed, isTransient } from "../dynamodb/aws-errors.ts";
 import { errorOf, type FreeCommit, sendFreeCommit } from "../dynamodb/free-commit.ts";
 import { keyOf } from "../protocol/expression.ts";
 import type { TransactWriteItem } from "../protocol/item.ts";
@@ -147,6 +147,10 @@ export class CommitRun {
         throw this.#refuse(reply.record);
       }
       const { error, again } = reply;
+      if (tries === 0 && isNamed(error, "ResourceNotFoundException")) {
+        await this.#findTable(bounds);
+        continue;
+      }
       const leftMs = bounds.until - clock.monotonic();
       const isPassing = again === "fault" ? bounds.retries === "all" : again !== undefined;
       const isAgain = isPassing && leftMs >= MIN_LEFT_MS && !this.#closed;
@@ -156,6 +160,14 @@ export class CommitRun {
       }
       if (!isAgain || this.#closed) throw await this.#failed(operation, commit, error);
     }
+  }
+
+  /** The table that is missing may be this client's, which may make it. */
+  async #findTable(bounds: SettleTime): Promise<void> {
+    const { withTable, table } = this.#locks;
+    await withTable(() => table.readItem(this.#wanted.key, bounds)).catch((error: LockError) => {
+      if (isNamed(error.cause, "ResourceNotFoundException")) throw error;
+    });
   }
 
   async #failed(operation: Writing, commit: PreparedCommit, cause: unknown): Promise<unknown> {

@@ -1,6 +1,6 @@
 /** Exactly once in one request: what a handler that commits, or doesn't, leaves behind, and what repeats get. */
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { LockHeldError, PayloadMismatchError } from "../../src/index.ts";
+import { LockClient, LockHeldError, PayloadMismatchError } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { type Committing, commitDoors, countersIn } from "../support/commits.ts";
 import { lockTable } from "../support/dynamodb.ts";
@@ -227,6 +227,15 @@ describe.each(commitDoors)("$name", ({ wrap }) => {
     clock.advance(20_000);
     expect(await observing(day.event)).toEqual(response);
   });
+});
+
+it("a client that makes its table makes it for a commit, too", async () => {
+  const day = reportDay(table);
+  const tableName = `${table.tableName}-made`;
+  const locks = new LockClient({ client: day.client, tableName, ensureTable: true });
+  const invoke = commitDoors[2]?.wrap(committing(), { key: ({ date }) => date, locks });
+  expect(await invoke?.(day.event)).toEqual(response);
+  expect([await counters.total(day.event.date), day.sent.includes("CreateTable")]).toEqual([1, true]);
 });
 
 describe.each(commitDoors)("$name, without a commit", ({ wrap }) => {
