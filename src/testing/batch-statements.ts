@@ -14,7 +14,10 @@ interface StatementInput {
   readonly ReturnValuesOnConditionCheckFailure?: string;
 }
 
-/** Codes of errors (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html). */
+/**
+ * Codes of errors
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html).
+ */
 const CODES: Readonly<Record<string, string>> = {
   ConditionalCheckFailedException: "ConditionalCheckFailed",
   DuplicateItemException: "DuplicateItem",

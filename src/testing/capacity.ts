@@ -13,7 +13,10 @@ export class CapacityMeter {
     this.#units.set(table, (this.#units.get(table) ?? 0) + units);
   }
 
-  /** `bytes`: of the item before or after, whichever is larger. A write of a transaction counts twice. */
+  /**
+   * `bytes`: of the item before or after, whichever is larger. A write of a transaction counts
+   * twice.
+   */
   write(table: string, bytes: number, factor = 1): void {
     this.#add(table, factor * Math.max(1, Math.ceil(bytes / WRITE_UNIT_BYTES)));
   }

@@ -1,4 +1,7 @@
-/** The engine: operations on tables in memory, one at a time. It knows no network, no faults and no AWS SDK. */
+/**
+ * The engine: operations on tables in memory, one at a time. It knows no network, no faults and no
+ * AWS SDK.
+ */
 import { batchExecuteStatement } from "./batch-statements.ts";
 import { batchGetItem, batchWriteItem } from "./batches.ts";
 import { MemoryFailure, unsupported } from "./errors.ts";
@@ -39,7 +42,10 @@ const OPERATIONS: Readonly<Record<string, EngineOperation>> = {
   UpdateTimeToLive: updateTimeToLive,
 };
 
-/** Does what a request asks for. The output shares nothing with what is stored. Throws `MemoryFailure`. */
+/**
+ * Does what a request asks for. The output shares nothing with what is stored. Throws
+ * `MemoryFailure`.
+ */
 export const execute = (store: Store, operation: string, input: object): object => {
   const run = Object.hasOwn(OPERATIONS, operation) ? OPERATIONS[operation] : undefined;
   if (!run) {

@@ -27,7 +27,9 @@ export class MemoryFailure extends Error {
 
 export const invalid = (message: string): MemoryFailure => new MemoryFailure("ValidationException", message);
 
-/** For what DynamoDB knows and this engine does not: a test must not pass because it was ignored. */
+/**
+ * For what DynamoDB knows and this engine does not: a test must not pass because it was ignored.
+ */
 export const unsupported = (what: string): MemoryFailure =>
   new MemoryFailure(
     "NotSupportedInMemory",

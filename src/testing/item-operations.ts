@@ -1,4 +1,7 @@
-/** GetItem, PutItem, UpdateItem and DeleteItem, and the plans of writes that transactions share with them. */
+/**
+ * GetItem, PutItem, UpdateItem and DeleteItem, and the plans of writes that transactions share with
+ * them.
+ */
 import type { Item } from "../protocol/item.ts";
 import type { DocumentPath } from "./cursor.ts";
 import { conditionFailed, invalid } from "./errors.ts";

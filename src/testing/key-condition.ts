@@ -73,7 +73,10 @@ const readValue = (cursor: Cursor): AttributeValue => {
   throw cursor.syntaxError();
 };
 
-/** Throws unless the tests are about the table's keys: equality for the first, and at most one for the second. */
+/**
+ * Throws unless the tests are about the table's keys: equality for the first, and at most one for
+ * the second.
+ */
 export const checkKeyTests = (tests: readonly KeyTest[], keys: readonly KeyPart[]): void => {
   const [partition, sort] = keys;
   const first = tests.find(({ name }) => name === partition?.name);

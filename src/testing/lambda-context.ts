@@ -16,8 +16,8 @@ export interface LambdaContextOptions extends Partial<Omit<Context, "getRemainin
 }
 
 /**
- * A context as Lambda gives one to a handler, with a request id of its own. Its type is the one that
- * the handler asks for: what middlewares add, such as `lock`, is there when they have run.
+ * A context as Lambda gives one to a handler, with a request id of its own. Its type is the one
+ * that the handler asks for: what middlewares add, such as `lock`, is there when they have run.
  *
  * @example
  * const response = await handler(event, lambdaContext({ functionName: "orders", remainingMs: 2_000 }));

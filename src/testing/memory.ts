@@ -26,7 +26,9 @@ export interface MemoryDynamoDB extends ReadyStates {
   /** Sends a request without the AWS SDK: `request("GetItem", { TableName, Key })`. */
   request(operation: string, input: object, signal?: AbortSignal): Promise<object>;
   readonly config: { readonly region: () => Promise<string>; readonly endpointDiscoveryEnabled: false };
-  /** The operations of all requests that reached the engine, in order: `["UpdateItem", "GetItem"]`. */
+  /**
+   * The operations of all requests that reached the engine, in order: `["UpdateItem", "GetItem"]`.
+   */
   readonly sent: readonly string[];
   /** The items of a table, of which nothing is marshalled, in the order of their keys. */
   items(tableName: string): Item[];
@@ -40,8 +42,8 @@ export interface MemoryDynamoDB extends ReadyStates {
    */
   fault(kind: FaultKind, options?: FaultOptions): Fault;
   /**
-   * Deletes the items whose TTL is over, as DynamoDB does within a few days, and gives how many they
-   * were. Until then they can still be read
+   * Deletes the items whose TTL is over, as DynamoDB does within a few days, and gives how many
+   * they were. Until then they can still be read
    * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html).
    */
   expireItems(): number;
@@ -55,7 +57,10 @@ export interface MemoryDynamoDB extends ReadyStates {
    * const documents = DynamoDBDocumentClient.from(new DynamoDBClient(memory.clientConfig()));
    */
   clientConfig(): MemoryClientConfig;
-  /** Listens over HTTP, for other processes and languages. On a free port of this machine unless told otherwise. */
+  /**
+   * Listens over HTTP, for other processes and languages. On a free port of this machine unless
+   * told otherwise.
+   */
   listen(options?: ListenOptions): Promise<MemoryServer>;
 }
 

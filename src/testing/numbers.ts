@@ -1,5 +1,6 @@
 /**
- * DynamoDB's numbers: decimals of up to 38 significant digits, which JavaScript's numbers can't carry
+ * DynamoDB's numbers: decimals of up to 38 significant digits, which JavaScript's numbers can't
+ * carry
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html#HowItWorks.DataTypes.Number).
  */
 import { invalid } from "./errors.ts";

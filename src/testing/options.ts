@@ -29,11 +29,15 @@ export interface MemoryOptions {
   readonly tables?: Readonly<Record<string, string | MemoryTableKeys>> | undefined;
   /**
    * Whether tables of locks exist by themselves: the default one from the start, any other when a
-   * request first names an item of it by `lock_id`. `false`: a table has to be created.
+   * request first names an item of it by `lock_id`. One with another key, or with a sort key, is
+   * named in `tables`. `false`: a table has to be created.
    * @default `true`
    */
   readonly lockTables?: boolean | undefined;
-  /** Called before each request is applied, and awaited. What it throws is what the request fails with. */
+  /**
+   * Called before each request is applied, and awaited. What it throws is what the request fails
+   * with.
+   */
   readonly onRequest?: ((request: MemoryRequest) => unknown) | undefined;
   /**
    * The time, in epoch ms, by which `expireItems` deletes items. A `Clock` of this package fits.

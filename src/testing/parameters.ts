@@ -1,7 +1,13 @@
-/** The parameters that each operation reads. One that is not read is refused: a test must not pass because it was ignored. */
+/**
+ * The parameters that each operation reads. One that is not read is refused: a test must not pass
+ * because it was ignored.
+ */
 import { unsupported } from "./errors.ts";
 
-/** Every read is consistent here, though only one that asks for it is counted so. There are no local indexes to count. */
+/**
+ * Every read is consistent here, though only one that asks for it is counted so. There are no local
+ * indexes to count.
+ */
 const EVERYWHERE = ["ReturnConsumedCapacity", "ReturnItemCollectionMetrics", "ConsistentRead"];
 const EXPRESSIONS = ["ExpressionAttributeNames", "ExpressionAttributeValues"];
 const WRITE = ["TableName", "ConditionExpression", ...EXPRESSIONS, "ReturnValuesOnConditionCheckFailure"];

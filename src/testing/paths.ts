@@ -7,7 +7,10 @@ import { copyOf } from "./values.ts";
 const print = (path: DocumentPath): string =>
   `[${path.map((part) => (typeof part === "number" ? `[${part}]` : part)).join(", ")}]`;
 
-/** Refuses paths of which one contains another, or which take one attribute for a list and for a map. */
+/**
+ * Refuses paths of which one contains another, or which take one attribute for a list and for a
+ * map.
+ */
 export const checkDistinct = (cursor: Cursor, paths: readonly DocumentPath[]): void => {
   const refuse = (how: string, one: DocumentPath, other: DocumentPath) =>
     cursor.error(
@@ -43,7 +46,10 @@ export const writeAt = (item: Item, path: DocumentPath, value: AttributeValue | 
   else delete container[last];
 };
 
-/** Whether a path comes before another: of a list, later elements go first, so that indexes stay true. */
+/**
+ * Whether a path comes before another: of a list, later elements go first, so that indexes stay
+ * true.
+ */
 export const byIndexDescending = (one: DocumentPath, other: DocumentPath): number => {
   const differ = one.findIndex((part, i) => part !== other[i]);
   const [a, b] = [one[differ], other[differ]];
@@ -63,7 +69,9 @@ export const parseProjection = (cursor: Cursor): DocumentPath[] => {
   return paths;
 };
 
-/** Those parts of a value, in its own shape. The elements that are picked from a list move together. */
+/**
+ * Those parts of a value, in its own shape. The elements that are picked from a list move together.
+ */
 const pick = (value: AttributeValue | undefined, paths: readonly DocumentPath[]): AttributeValue | undefined => {
   if (!value) return undefined;
   if (paths.some((path) => path.length === 0)) return copyOf(value);

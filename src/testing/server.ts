@@ -32,7 +32,7 @@ export const serve = async (handle: Handle, options: ListenOptions = {}): Promis
   });
   server.listen(port, host);
   await once(server, "listening");
-  if (!keepsAlive) server.unref();
+  if (!keepsAlive) server.unref().on("connection", (socket) => socket.unref());
   return {
     endpoint: `http://${host}:${(server.address() as AddressInfo).port}`,
     close: async () => {

@@ -7,8 +7,8 @@ const SHARED = Symbol.for("middy-dynamo-lock.testing");
 const shared = globalThis as { [SHARED]?: MemoryDynamoDB };
 
 /**
- * Starts an engine over HTTP, and points every client of DynamoDB that is made from now on at it, by
- * the environment variables of the AWS SDK
+ * Starts an engine over HTTP, and points every client of DynamoDB that is made from now on at it,
+ * by the environment variables of the AWS SDK
  * (https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html). The setup file
  * `middy-dynamo-lock/testing/setup` calls it. Call it yourself where there are no setup files.
  *
@@ -19,6 +19,7 @@ const shared = globalThis as { [SHARED]?: MemoryDynamoDB };
  * @throws LockOptionsError inside a Lambda
  */
 export const setUpMemory = async (): Promise<void> => {
+  if (shared[SHARED]) return shared[SHARED].reset(); // test files that share a process share the engine
   const memory = memoryDynamoDB();
   const { endpoint } = await memory.listen({ keepsAlive: false });
   shared[SHARED] = memory;

@@ -1,4 +1,7 @@
-/** Reads a statement of PartiQL token by token (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.html). */
+/**
+ * Reads a statement of PartiQL token by token
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.html).
+ */
 import type { AttributeValue } from "../protocol/item.ts";
 import type { DocumentPath } from "./cursor.ts";
 import { invalid, type MemoryFailure } from "./errors.ts";
@@ -64,7 +67,10 @@ export class StatementCursor {
     }
   }
 
-  /** A parameter or a literal, if one comes next. DynamoDB takes parameters only where they stand for a whole value. */
+  /**
+   * A parameter or a literal, if one comes next. DynamoDB takes parameters only where they stand
+   * for a whole value.
+   */
   value(depth = 0): AttributeValue | undefined {
     const token = this.peek();
     if (token === "?") return this.#parameter(depth);

@@ -1,7 +1,10 @@
 /** Brings keys into the states that a test begins with. */
 import { type Lock, LockClient, type LockClientOptions, type LockKey, semaphore } from "../index.ts";
 
-/** Where the record stands, and whose it is. What a handler has set otherwise has to be the same here. */
+/**
+ * Where the record stands, and whose it is. What a handler has set otherwise has to be the same
+ * here.
+ */
 export interface StateOptions
   extends Pick<
     LockClientOptions,
@@ -46,8 +49,8 @@ export interface PermitsStateOptions extends Omit<HeldStateOptions, "data"> {
 }
 
 /**
- * Ready states. A handler's keys have its function's name before them, unless its option `namespace`
- * says otherwise: give the same `namespace` here.
+ * Ready states. A handler's keys have its function's name before them, unless its option
+ * `namespace` says otherwise: give the same `namespace` here.
  */
 export interface ReadyStates {
   /**

@@ -12,7 +12,10 @@ export interface KeyPart {
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html */
 const MAX_KEY_BYTES = [2048, 1024];
-/** Items that have been over for longer are not deleted (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html). */
+/**
+ * Items that have been over for longer are not deleted
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html).
+ */
 const TTL_LIMIT_S = 5 * 365 * 24 * 3_600;
 
 /** Of tables of locks that nobody created. */
@@ -153,7 +156,10 @@ export class Store {
     this.#lockKey = lockKey;
   }
 
-  /** A table by its name or ARN. `key`: a key or an item of the request, by which a table of locks is known. */
+  /**
+   * A table by its name or ARN. `key`: a key or an item of the request, by which a table of locks
+   * is known.
+   */
   table(nameOrArn: unknown, key?: unknown): MemoryTable {
     const name = tableNameOf(nameOrArn);
     const table = this.tables.get(name);

@@ -1,4 +1,7 @@
-/** Updates (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html). */
+/**
+ * Updates
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.UpdateExpressions.html).
+ */
 import type { AttributeValue, Item } from "../protocol/item.ts";
 import { misused, wrongType } from "./condition.ts";
 import type { Cursor, DocumentPath } from "./cursor.ts";

@@ -1,9 +1,14 @@
-/** Attribute values: what may be stored, which are equal, which comes first, and how large they are. */
+/**
+ * Attribute values: what may be stored, which are equal, which comes first, and how large they are.
+ */
 import type { AttributeValue, Item } from "../protocol/item.ts";
 import { invalid, MemoryFailure } from "./errors.ts";
 import { compareNumbers, normalNumber, numberSize } from "./numbers.ts";
 
-/** Most that an item may have (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html). */
+/**
+ * Most that an item may have
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
+ */
 export const MAX_ITEM_BYTES = 400 * 1024;
 const MAX_DEPTH = 32;
 
@@ -121,7 +126,9 @@ export const areEqual = (one: AttributeValue, other: AttributeValue): boolean =>
   return type === "B" ? Buffer.compare(a, b) === 0 : a === b;
 };
 
-/** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html */
+/**
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+ */
 export const sizeOf = (value: AttributeValue): number => {
   const [type, content] = [typeOf(value), contentOf(value)];
   if (type === "S") return Buffer.byteLength(content);

@@ -1,5 +1,6 @@
 /**
- * DynamoDB's protocol: JSON over HTTP, where binary values are base64 and instants are epoch seconds
+ * DynamoDB's protocol: JSON over HTTP, where binary values are base64 and instants are epoch
+ * seconds
  * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html).
  */
 import { randomUUID } from "node:crypto";

@@ -245,4 +245,7 @@ it("the setup serves clients that nobody hands in", async () => {
   const plain = withLock(async (event: { id: string }) => event.id, { key: (event) => event.id });
   expect(await plain({ id: "42" }, lambdaContext(place))).toBe("42");
   expect(sharedMemory().sent).toEqual(["UpdateItem", "UpdateItem"]);
+  const endpoint = process.env.AWS_ENDPOINT_URL_DYNAMODB;
+  await setUpMemory(); // for the next test file in the same process
+  expect([sharedMemory().sent, process.env.AWS_ENDPOINT_URL_DYNAMODB]).toEqual([[], endpoint]);
 });

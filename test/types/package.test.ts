@@ -296,8 +296,8 @@ describe("type-checked by a strict consumer, declarations included", () => {
         key: "k", keys: ["k"], owner: "me", token: "t", fencingToken: 1, acquiredAt: 0, expiresAt: 1, remainingMs: 1,
         elapsedMs: 0, status: "held", signal: new AbortController().signal, previous: undefined, data: undefined,
         extend: async () => {}, finish: async () => {}, release: async () => {}, commit: async () => {},
-        idempotencyKey: () => "i", condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
-        [Symbol.asyncDispose]: async () => {},
+        condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
+        idempotencyKey: (part) => \`key-\${part}\`, [Symbol.asyncDispose]: async () => {},
       };
       export class FakeClient implements LockClientInterface {
         async acquire() { return lock; }

@@ -194,6 +194,27 @@ export const requests = (TableName: string, prefix: string): fc.Arbitrary<Reques
           Parameters: [set, Key.id, old],
         },
   );
+  const projected = fc.tuple(key, fc.array(path, { minLength: 1, maxLength: 3 })).map(([Key, paths]) => ({
+    TableName,
+    Key,
+    ...expressions({ ProjectionExpression: joined(paths.flatMap((each, i) => (i ? [", ", each] : [each]))) }),
+  }));
+  const query = fc.tuple(key, condition).map(([{ id }, when]) => {
+    const { ExpressionAttributeValues, ...own } = expressions({ FilterExpression: when }) as {
+      ExpressionAttributeValues?: object;
+    };
+    const values = { ...ExpressionAttributeValues, ":id": id };
+    return { TableName, KeyConditionExpression: "id = :id", ExpressionAttributeValues: values, ...own };
+  });
+  const batch = fc
+    .uniqueArray(
+      fc.tuple(key, item, fc.boolean()).map(([Key, own, isPut]) => ({
+        id: Key.id.S,
+        write: isPut ? { PutRequest: { Item: { ...own, ...Key } } } : { DeleteRequest: { Key } },
+      })),
+      { minLength: 1, maxLength: 3, selector: ({ id }) => id },
+    )
+    .map((writes) => writes.map(({ write }) => write));
   return fc.oneof(
     { weight: 3, arbitrary: returned(put, "NONE", "ALL_OLD").map(named("PutItem")) },
     {
@@ -204,6 +225,12 @@ export const requests = (TableName: string, prefix: string): fc.Arbitrary<Reques
     },
     { weight: 1, arbitrary: returned(remove, "NONE", "ALL_OLD").map(named("DeleteItem")) },
     { weight: 2, arbitrary: key.map((Key) => ({ TableName, Key, ConsistentRead: true })).map(named("GetItem")) },
+    { weight: 1, arbitrary: projected.map(named("GetItem")) },
+    {
+      weight: 1,
+      arbitrary: batch.map((writes) => ({ RequestItems: { [TableName]: writes } })).map(named("BatchWriteItem")),
+    },
+    { weight: 1, arbitrary: query.map(named("Query")) },
     {
       weight: 2,
       arbitrary: fc
