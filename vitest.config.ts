@@ -7,7 +7,11 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^middy-dynamo-lock$/, replacement: new URL("src/index.ts", import.meta.url).pathname },
-      { find: /^middy-dynamo-lock\/lean$/, replacement: new URL("src/lean.ts", import.meta.url).pathname },
+      { find: /^middy-dynamo-lock\/(\w+)$/, replacement: new URL("src/$1.ts", import.meta.url).pathname },
+      {
+        find: /^middy-dynamo-lock\/testing\/setup$/,
+        replacement: new URL("src/testing-setup.ts", import.meta.url).pathname,
+      },
     ],
   },
   test: {

@@ -2,6 +2,7 @@
  * A process of the batch benchmark, as a Lambda sandbox: it handles a number of batches with one library, one after the
  * other, and tells its parent what that took.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { BatchProcessor, EventType, processPartialResponse } from "@aws-lambda-powertools/batch";
 import { IdempotencyConfig, makeIdempotent } from "@aws-lambda-powertools/idempotency";
 import { DynamoDBPersistenceLayer } from "@aws-lambda-powertools/idempotency/dynamodb";
@@ -24,6 +25,8 @@ export interface Task {
   readonly batches: number;
   /** Whether they come for the first time. */
   readonly first: boolean;
+  /** That each request takes more. */
+  readonly latencyMs: number;
 }
 
 export interface Measured {
@@ -39,23 +42,42 @@ export interface Measured {
 type Handler = (event: SQSEvent, context: Context) => Promise<SQSBatchResponse>;
 type Work = (record: SQSRecord) => Promise<void>;
 
-const handlers = {
-  "middy-dynamo-lock": (work: Work, { endpoint, tableName }: Task, meter: Meter): Handler =>
+/** Each request takes longer, as over a network. */
+const delayed = <T extends Pick<DynamoDBClient, "middlewareStack">>(client: T, { latencyMs }: Task): T => {
+  if (latencyMs > 0) {
+    const delay = (next: (args: unknown) => Promise<never>) => async (args: unknown) => {
+      await sleep(latencyMs);
+      return next(args);
+    };
+    client.middlewareStack.add(delay as never, { step: "finalizeRequest", priority: "low", name: "delay" });
+  }
+  return client;
+};
+
+const ours =
+  (bulk: boolean) =>
+  (work: Work, task: Task, meter: Meter): Handler =>
     middy<SQSEvent>()
       .use(
         dynamoLockBatch({
           key: (record: SQSRecord) => record.messageId,
-          client: metered(createClient(clientConfig(endpoint)), meter), // the one it makes itself
-          tableName,
+          client: delayed(metered(createClient(clientConfig(task.endpoint)), meter), task), // the one it makes itself
+          tableName: task.tableName,
+          bulk,
         }),
       )
-      .handler(async ({ Records }) => Promise.allSettled(Records.map(work))) as unknown as Handler,
+      .handler(async ({ Records }) => Promise.allSettled(Records.map(work))) as unknown as Handler;
+
+const handlers = {
+  "middy-dynamo-lock": ours(false),
+  "middy-dynamo-lock, bulk": ours(true),
 
   /** https://docs.aws.amazon.com/powertools/typescript/latest/features/idempotency/#batch-integration */
-  Powertools: (work: Work, { endpoint, tableName }: Task, meter: Meter): Handler => {
+  Powertools: (work: Work, task: Task, meter: Meter): Handler => {
+    const { endpoint, tableName } = task;
     const processor = new BatchProcessor(EventType.SQS);
     const config = new IdempotencyConfig({ eventKeyJmesPath: "messageId" });
-    const awsSdkV3Client = metered(new DynamoDBClient(clientConfig(endpoint)), meter); // the one it makes itself
+    const awsSdkV3Client = delayed(metered(new DynamoDBClient(clientConfig(endpoint)), meter), task); // the one it makes itself
     const persistenceStore = new DynamoDBPersistenceLayer({ tableName, awsSdkV3Client });
     const idempotent = makeIdempotent(work, { persistenceStore, config });
     return async (event, context) => {
@@ -95,7 +117,7 @@ const perform = async (task: Task): Promise<Measured> => {
   const handler = handlers[task.library](work, task, meter);
   const deliver = async (number: number): Promise<number> => {
     const event = batchOf(task, number);
-    const deadline = Date.now() + 60_000;
+    const deadline = Date.now() + 300_000;
     const context = {
       functionName: "orders",
       awsRequestId: `${number}`,
@@ -123,6 +145,7 @@ const perform = async (task: Task): Promise<Measured> => {
 };
 
 process.on("disconnect", () => process.exit());
+process.send?.("loaded");
 process.once("message", async (task: Task) => {
   process.send?.(await perform(task), () => process.disconnect());
 });

@@ -24,6 +24,7 @@ await build(dist);
 const ours = {
   "`dynamoLock`": "{ dynamoLock }",
   "`withLock`": "{ withLock }",
+  "`dynamoCommit`": "{ dynamoCommit }",
   "`dynamoLockBatch`": "{ dynamoLockBatch }",
 };
 const bundles = {

@@ -13,7 +13,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { end, hasEnded, killWithParent } from "./child.ts";
 
-export type EngineName = "dynoxide" | "dynamodb-local";
+export type EngineName = (typeof ENGINES)[number];
+
+/** In the order of preference. `memory` is the one of `middy-dynamo-lock/testing`, which needs no installation. */
+const ENGINES = ["dynoxide", "dynamodb-local", "memory"] as const;
 
 export interface Engine {
   name: string;
@@ -38,11 +41,12 @@ export function clientConfig(endpoint: string) {
 
 export async function startEngine(options: { engine?: EngineName } = {}): Promise<Engine> {
   const endpoint = process.env.DYNAMODB_ENDPOINT;
-  if (endpoint) {
+  if (endpoint && !options.engine) {
     if (!(await answers(endpoint))) throw new Error(`DYNAMODB_ENDPOINT: no DynamoDB answers at ${endpoint}`);
     return { name: endpoint, endpoint, stop: async () => {} };
   }
   const name = options.engine ?? findEngine();
+  if (name === "memory") return startMemory();
   const command = commandOf(name);
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (let attempt = 1; ; attempt++) {
@@ -59,16 +63,24 @@ export async function startEngine(options: { engine?: EngineName } = {}): Promis
 export function findEngine(): EngineName {
   const wanted = process.env.DYNAMODB_ENGINE;
   if (wanted) {
-    if (wanted === "dynoxide" || wanted === "dynamodb-local") return wanted;
-    throw new Error(`DYNAMODB_ENGINE must be dynoxide or dynamodb-local, not ${wanted}`);
+    const engine = ENGINES.find((name) => name === wanted);
+    if (engine) return engine;
+    throw new Error(`DYNAMODB_ENGINE must be dynoxide, dynamodb-local or memory, not ${wanted}`);
   }
-  if (dynoxideBinary()) return "dynoxide";
-  if (existsSync(dynamodbLocalJar) && javaIsInstalled()) return "dynamodb-local";
-  throw new Error(
-    "No DynamoDB engine is installed. On Linux x64 `npm install` brings dynoxide (do not omit optional dependencies). " +
-      "Elsewhere install Java and run `node scripts/fetch-dynamodb-local.ts`, " +
-      "or set DYNAMODB_ENDPOINT to a running DynamoDB Local.",
-  );
+  return ENGINES.find(isInstalled) as EngineName;
+}
+
+/** Whether an engine can be started here. */
+export function isInstalled(name: EngineName): boolean {
+  if (name === "dynoxide") return dynoxideBinary() !== undefined;
+  return name === "memory" || (existsSync(dynamodbLocalJar) && javaIsInstalled());
+}
+
+/** In this process, over HTTP. Unlike for users, tables of locks don't exist by themselves. */
+async function startMemory(): Promise<Engine> {
+  const { memoryDynamoDB } = await import("../src/testing.ts");
+  const { endpoint, close } = await memoryDynamoDB({ lockTables: false }).listen({ keepsAlive: false });
+  return { name: "memory", endpoint, stop: close };
 }
 
 export function javaIsInstalled(): boolean {
@@ -88,7 +100,7 @@ function dynoxideBinary(): string | undefined {
 }
 
 /** The command line of an engine; the port number goes behind it. */
-function commandOf(name: EngineName): string[] {
+function commandOf(name: Exclude<EngineName, "memory">): string[] {
   if (name === "dynoxide") {
     const binary = dynoxideBinary();
     if (!binary) throw new Error("dynoxide is not installed: `npm install` brings it on Linux x64");

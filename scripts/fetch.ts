@@ -39,9 +39,18 @@ export function npmInstall(
   version: string,
   env: NodeJS.ProcessEnv = {},
 ): string | undefined {
+  return npmInstallAll(directory, { [name]: version }, { env, allowed: [name] });
+}
+
+/** Installs packages in a directory of their own. `allowed`: those whose install scripts may run. Returns why it failed. */
+export function npmInstallAll(
+  directory: string,
+  dependencies: Readonly<Record<string, string>>,
+  { env = {}, allowed = [] }: { readonly env?: NodeJS.ProcessEnv; readonly allowed?: readonly string[] } = {},
+): string | undefined {
   // npm 12 runs no install script that isn't named here.
-  const manifest = { private: true, dependencies: { [name]: version }, allowScripts: { [name]: true } };
-  writeFileSync(join(directory, "package.json"), JSON.stringify(manifest));
+  const allowScripts = Object.fromEntries(allowed.map((name) => [name, true]));
+  writeFileSync(join(directory, "package.json"), JSON.stringify({ private: true, dependencies, allowScripts }));
   const failure = npm(directory, ["install", "--prefix", directory, "--foreground-scripts"], env);
   return failure && `${failure}, see ${join(basename(cache), basename(directory), "npm.log")}`;
 }

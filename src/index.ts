@@ -3,7 +3,9 @@ import { type DynamoLockBatch, dynamoLockBatchOver } from "./batch/dynamo-lock-b
 import { type WrapWithLockBatch, withLockBatchOver } from "./batch/with-lock-batch.ts";
 import { LockClientOver } from "./client/lock-client.ts";
 import type { LockClientOptions } from "./client/options.ts";
-import { connectHandler, connectProgram } from "./dynamodb/aws-sdk.ts";
+import { type DynamoCommit, dynamoCommitOver } from "./commit/dynamo-commit.ts";
+import { type WrapWithCommit, withCommitOver } from "./commit/with-commit.ts";
+import { connectBatch, connectHandler, connectProgram } from "./dynamodb/aws-sdk.ts";
 import { type DynamoLock, dynamoLockOver } from "./invocation/dynamo-lock.ts";
 import { type WrapWithLock, withLockOver } from "./invocation/with-lock.ts";
 import { CLIENT, type ClientOptions } from "./lock/options.ts";
@@ -17,14 +19,17 @@ import {
 
 export type { DynamoLockBatchOptions } from "./batch/options.ts";
 export type { LockClientOptions } from "./client/options.ts";
+export type { DynamoCommitOptions } from "./commit/options.ts";
 export type { DynamoLockOptions } from "./invocation/options.ts";
 export * from "./names.ts";
 export type { DynamoSemaphoreOptions } from "./semaphore/options.ts";
 
 export const dynamoLock: DynamoLock<ClientOptions> = /* @__PURE__ */ dynamoLockOver(connectHandler);
 export const withLock: WrapWithLock<ClientOptions> = /* @__PURE__ */ withLockOver(connectHandler);
-export const dynamoLockBatch: DynamoLockBatch<ClientOptions> = /* @__PURE__ */ dynamoLockBatchOver(connectHandler);
-export const withLockBatch: WrapWithLockBatch<ClientOptions> = /* @__PURE__ */ withLockBatchOver(connectHandler);
+export const dynamoCommit: DynamoCommit<ClientOptions> = /* @__PURE__ */ dynamoCommitOver(connectHandler);
+export const withCommit: WrapWithCommit<ClientOptions> = /* @__PURE__ */ withCommitOver(connectHandler);
+export const dynamoLockBatch: DynamoLockBatch<ClientOptions> = /* @__PURE__ */ dynamoLockBatchOver(connectBatch);
+export const withLockBatch: WrapWithLockBatch<ClientOptions> = /* @__PURE__ */ withLockBatchOver(connectBatch);
 export const dynamoSemaphore: DynamoSemaphore<ClientOptions> = /* @__PURE__ */ dynamoSemaphoreOver(connectHandler);
 export const withSemaphore: WrapWithSemaphore<ClientOptions> = /* @__PURE__ */ withSemaphoreOver(connectHandler);
 export const createLockTable: CreateLockTable<NonNullable<ClientOptions["client"]>> =

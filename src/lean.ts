@@ -4,6 +4,9 @@ import type * as batch from "./batch/options.ts";
 import { type WrapWithLockBatch, withLockBatchOver } from "./batch/with-lock-batch.ts";
 import { LockClientOver } from "./client/lock-client.ts";
 import type * as client from "./client/options.ts";
+import { type DynamoCommit, dynamoCommitOver } from "./commit/dynamo-commit.ts";
+import type * as commit from "./commit/options.ts";
+import { type WrapWithCommit, withCommitOver } from "./commit/with-commit.ts";
 import { type DynamoLock, dynamoLockOver } from "./invocation/dynamo-lock.ts";
 import type * as invocation from "./invocation/options.ts";
 import { type WrapWithLock, withLockOver } from "./invocation/with-lock.ts";
@@ -36,6 +39,10 @@ type Lean<TOptions> = Omit<TOptions, keyof ClientOptions> & LeanClientOptions;
 // biome-ignore lint/suspicious/noExplicitAny: without a type argument, `(event) => event.date` has to compile.
 export type DynamoLockOptions<TEvent = any> = Lean<invocation.DynamoLockOptions<TEvent>>;
 
+/** Options of `dynamoCommit` and `withCommit`. */
+// biome-ignore lint/suspicious/noExplicitAny: as DynamoLockOptions
+export type DynamoCommitOptions<TEvent = any> = Lean<commit.DynamoCommitOptions<TEvent>>;
+
 /** Options of `dynamoLockBatch` and `withLockBatch`. */
 // biome-ignore lint/suspicious/noExplicitAny: as DynamoLockOptions
 export type DynamoLockBatchOptions<TRecord = any> = Lean<batch.DynamoLockBatchOptions<TRecord>>;
@@ -49,6 +56,8 @@ export type LockClientOptions = Lean<client.LockClientOptions>;
 
 export const dynamoLock: DynamoLock<LeanClientOptions> = /* @__PURE__ */ dynamoLockOver(connectLean);
 export const withLock: WrapWithLock<LeanClientOptions> = /* @__PURE__ */ withLockOver(connectLean);
+export const dynamoCommit: DynamoCommit<LeanClientOptions> = /* @__PURE__ */ dynamoCommitOver(connectLean);
+export const withCommit: WrapWithCommit<LeanClientOptions> = /* @__PURE__ */ withCommitOver(connectLean);
 export const dynamoLockBatch: DynamoLockBatch<LeanClientOptions> = /* @__PURE__ */ dynamoLockBatchOver(connectLean);
 export const withLockBatch: WrapWithLockBatch<LeanClientOptions> = /* @__PURE__ */ withLockBatchOver(connectLean);
 export const dynamoSemaphore: DynamoSemaphore<LeanClientOptions> = /* @__PURE__ */ dynamoSemaphoreOver(connectLean);

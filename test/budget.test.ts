@@ -24,14 +24,15 @@ interface Budget {
 const BUNDLES: Record<string, Budget> = {
   "{ dynamoLock }": { limit: 27_902, aim: 13_000 },
   "{ withLock }": { limit: 27_592, aim: 13_000 },
-  "{ dynamoLockBatch }": { limit: 30_893, aim: 18_000 },
-  "*": { limit: 42_653, aim: 27_000 },
+  "{ dynamoCommit }": { limit: 22_373, aim: 15_000 },
+  "{ dynamoLockBatch }": { limit: 33_395, aim: 18_000 },
+  "*": { limit: 51_390, aim: 27_000 },
 };
 
 /** The same of middy-dynamo-lock/lean, which has all in it that a function needs. */
 const LEAN_BUNDLES: Record<string, Budget> = {
   "{ dynamoLock }": { limit: 32_550, aim: 20_000 },
-  "*": { limit: 47_420, aim: 33_000 },
+  "*": { limit: 56_050, aim: 33_000 },
 };
 
 /** The entry point of each bundle. */
@@ -49,7 +50,7 @@ const LEAN_IMPORT: Budget = { limit: 0.5, aim: 0.25 };
 const IMPORTS = 5;
 
 /** How many files of code hold what several entry points share. */
-const CHUNKS = 1;
+const CHUNKS = 2;
 
 const source = fileURLToPath(new URL("../src/", import.meta.url));
 let directory: string;

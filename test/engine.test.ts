@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { DynamoDBClient, ListTablesCommand } from "@aws-sdk/client-dynamodb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { clientConfig, startEngine } from "../scripts/engine.ts";
+import { clientConfig, isInstalled, startEngine } from "../scripts/engine.ts";
 
 // The suite itself may run on an engine that is already up.
 beforeEach(() => void vi.stubEnv("DYNAMODB_ENDPOINT", ""));
@@ -11,8 +11,15 @@ afterEach(() => void vi.unstubAllEnvs());
 const listTables = (endpoint: string) =>
   new DynamoDBClient({ ...clientConfig(endpoint), maxAttempts: 1 }).send(new ListTablesCommand());
 
-test("a started engine answers, and is gone after stop", async () => {
-  const engine = await startEngine();
+const ENGINES = (["dynoxide", "dynamodb-local", "memory"] as const).filter(isInstalled);
+
+test("the engine in memory is always there", () => {
+  expect(ENGINES).toContain("memory");
+});
+
+test.each(ENGINES)("%s answers when it is started, and is gone after stop", async (name) => {
+  const engine = await startEngine({ engine: name });
+  expect(engine.name).toBe(name);
   expect(await listTables(engine.endpoint)).toMatchObject({ TableNames: [] });
   await engine.stop();
   await expect(listTables(engine.endpoint)).rejects.toThrow("ECONNREFUSED");
@@ -30,7 +37,9 @@ test("DYNAMODB_ENDPOINT is used as it is, and not stopped", async () => {
 
 test("an endpoint where nothing answers, and an unknown engine, are errors that say so", async () => {
   vi.stubEnv("DYNAMODB_ENGINE", "dynalite");
-  await expect(startEngine()).rejects.toThrow("DYNAMODB_ENGINE must be dynoxide or dynamodb-local, not dynalite");
+  await expect(startEngine()).rejects.toThrow(
+    "DYNAMODB_ENGINE must be dynoxide, dynamodb-local or memory, not dynalite",
+  );
   vi.stubEnv("DYNAMODB_ENDPOINT", "http://127.0.0.1:1");
   await expect(startEngine()).rejects.toThrow("no DynamoDB answers at http://127.0.0.1:1");
 });

@@ -3,9 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { forceRelease, LockClient, type LockError, type LockRecord, semaphore } from "../src/index.ts";
+import { LockClient, type LockError, type LockRecord, semaphore } from "../src/index.ts";
 import { localConfig } from "./support/dynamodb.ts";
 import { expectExamples, runExamples } from "./support/examples.ts";
+import { freeKey } from "./support/free.ts";
 import { lambdaContext } from "./support/lambda.ts";
 
 const domain = {
@@ -69,12 +70,12 @@ describe("python_dynamodb_lock", () => {
     expect(await recordOf("customer-xyz")).toMatchObject({ status: "RELEASED" });
   });
 
-  it("tells the application that the lock was stolen", async () => {
+  it("tells the application that an operator broke the lock", async () => {
     domain.updateCustomer.mockImplementationOnce(async () => {
-      await forceRelease(new LockClient(), "customer-xyz");
+      await freeKey(new LockClient(), "customer-xyz");
     });
     await run("python-dynamodb-lock");
-    expect(domain.rollBack).toHaveBeenCalledExactlyOnceWith("stolen");
+    expect(domain.rollBack).toHaveBeenCalledExactlyOnceWith("broken");
   });
 });
 
@@ -121,7 +122,7 @@ describe("dyndb-mutex", () => {
 
   it("throws what the work throws, also when another has taken the lock meanwhile", async () => {
     domain.restart.mockImplementationOnce(async () => {
-      await forceRelease(others, "i-8abd832c32");
+      await freeKey(others, "i-8abd832c32");
       throw new Error("no such instance");
     });
     await expect(run("dyndb-mutex")).rejects.toThrow("no such instance");
@@ -221,7 +222,7 @@ describe("AtomicExecutionControl", () => {
       end.resolve();
       return Promise.allSettled(runs);
     };
-    beforeEach(() => forceRelease(new LockClient(), "2023-01-01"));
+    beforeEach(() => freeKey(new LockClient(), "2023-01-01"));
 
     it("it waits for it, and doesn't run the work again", async () => {
       const outcomes = await two(async () => "done");

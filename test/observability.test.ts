@@ -1,8 +1,9 @@
 /** Every example of docs/observability.md is a module in `observability/`, to the letter, and does here what the page says it does. */
 import type { Context } from "aws-lambda";
 import { describe, expect, it, vi } from "vitest";
-import { forceRelease, type LockClient } from "../src/index.ts";
+import type { LockClient } from "../src/index.ts";
 import { expectExamples, runExamples } from "./support/examples.ts";
+import { freeKey } from "./support/free.ts";
 import { lambdaContext } from "./support/lambda.ts";
 
 const domain = { makeReport: vi.fn(async () => ({ lines: 3 })), page: vi.fn() };
@@ -34,9 +35,9 @@ describe("the examples of observability", () => {
     await locks.run("report", () => {});
     expect(domain.page).not.toHaveBeenCalled();
     const lock = await locks.acquire("report");
-    await forceRelease(locks, "report");
-    await expect(lock.finish()).rejects.toThrow("another run has taken it over");
-    expect(domain.page.mock.calls).toEqual([[expect.stringMatching(/^report: lost \(stolen\) after \d+ ms$/)]]);
+    await freeKey(locks, "report");
+    await expect(lock.finish()).rejects.toThrow("an operator has ended it");
+    expect(domain.page.mock.calls).toEqual([[expect.stringMatching(/^report: lost \(broken\) after \d+ ms$/)]]);
     await locks.close();
   });
 });

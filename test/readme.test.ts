@@ -28,6 +28,13 @@ const load = async (name: string): Promise<Handler> => (await import(`./readme/$
 
 it("has each example, and no other", () => expectExamples("README.md", "readme"));
 
+const paid = (headers: Record<string, string>, body = "{}") => ({
+  rawPath: "/payments",
+  headers,
+  requestContext: { http: { method: "POST" }, authorizer: { jwt: { claims: { sub: "ann" } } } },
+  body,
+});
+
 describe("the README's examples", () => {
   it("report: once per day, and a repeat gets the first response", async () => {
     const handler = await load("report");
@@ -67,7 +74,7 @@ describe("the README's examples", () => {
   it("payment: a repeat gets the first response, a concurrent one 409, another body 422, a missing header 400", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     const handler = await load("payment");
-    const pay = (headers: Record<string, string>, body = "{}") => handler({ headers, body }, lambdaContext());
+    const pay = (headers: Record<string, string>, body = "{}") => handler(paid(headers, body), lambdaContext());
     const started = Promise.withResolvers<void>();
     const finish = Promise.withResolvers<void>();
     domain.charge.mockImplementationOnce(async () => {
@@ -85,17 +92,18 @@ describe("the README's examples", () => {
     expect(await pay({ "idempotency-key": "k1" })).toEqual(replayed);
     expect(await pay({ "idempotency-key": "k1" }, '{"cents":1}')).toMatchObject({ statusCode: 422 });
     expect(await pay({})).toMatchObject({ statusCode: 400 });
-    expect(domain.charge.mock.calls).toEqual([["{}", { idempotencyKey: "payments#k1" }]]);
+    expect(domain.charge.mock.calls).toEqual([["{}", { idempotencyKey: expect.stringMatching(/^[\w-]{43}$/) }]]);
   });
 
   it("payment: a run after a crash gives the provider the same idempotency key", async () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     const handler = await load("payment");
-    const pay = () => handler({ headers: { "idempotency-key": "k2" }, body: "{}" }, lambdaContext());
+    const pay = () => handler(paid({ "idempotency-key": "k2" }), lambdaContext());
     domain.charge.mockRejectedValueOnce(new Error("charged, and then: no connection"));
     expect(await pay()).toMatchObject({ statusCode: 500 });
     expect(await pay()).toMatchObject({ statusCode: 201 });
-    expect(domain.charge.mock.calls).toEqual(Array(2).fill(["{}", { idempotencyKey: "payments#k2" }]));
+    const [one, other] = domain.charge.mock.calls;
+    expect(one).toEqual(other);
   });
 
   it("order: each order of a batch once; what fails comes back, and only that runs again", async () => {
@@ -145,6 +153,15 @@ describe("the README's examples", () => {
       new DescribeTableCommand({ TableName: "dynamo-locks" }),
     );
     expect(Table?.TableStatus).toBe("ACTIVE");
+  });
+
+  it("operate: breaks what one function holds, and tells its holder by whom and why", async () => {
+    const { LockClient } = await import("../src/index.ts");
+    const report = await new LockClient({ namespace: "report" }).acquire("k");
+    const other = await new LockClient({ namespace: "other" }).acquire("k");
+    await import("./readme/operate.ts");
+    await expect(report.release()).rejects.toMatchObject({ reason: "broken", by: "ann", why: "the deployment hangs" });
+    await other.release();
   });
 
   it("client: runs each part once, and leaves nothing held", async () => {

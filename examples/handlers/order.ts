@@ -40,6 +40,7 @@ export const handler = middy<SQSEvent>()
       namespace: "orders",
       key: (record: SQSRecord) => orderOf(record).orderId,
       rememberMs: REMEMBER_MS,
+      bulk: true,
       logger,
     }),
   )

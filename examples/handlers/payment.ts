@@ -6,6 +6,7 @@ import middy from "@middy/core";
 import httpErrorHandler from "@middy/http-error-handler";
 import type { APIGatewayProxyEventV2 } from "aws-lambda";
 import { dynamoLock } from "middy-dynamo-lock";
+import { httpIdempotency, httpProblems } from "middy-dynamo-lock/http";
 
 const logger = new Logger({ serviceName: "payment" });
 
@@ -19,20 +20,19 @@ const WORK_MS = Number(process.env.WORK_MS ?? 500);
  * Charges once per `Idempotency-Key`: a repeat gets the first response, a concurrent one 409, another body under the same key 422, one
  * without the header 400.
  *
- * After a crash the next run charges again: hand `context.lock.key` to a real provider as its idempotency key.
- * Once you know who is calling, put that into the key too, or one caller's key gets another caller's response.
+ * After a crash the next run charges again: hand `context.lock?.idempotencyKey()` to a real provider.
+ * `scope: false` is for this demo, where nobody signs in. Once you know who is calling, give that, or one caller's key gets
+ * another caller's response.
  */
 export const handler = middy<APIGatewayProxyEventV2>()
   .use(injectLambdaContext(logger))
   // Before the lock, because Middy runs onError in reverse: the lock must see the error before it becomes a response.
   .use(httpErrorHandler({ logger: (error) => logger.warn("No payment", error) }))
+  .use(httpProblems())
   .use(
     dynamoLock<APIGatewayProxyEventV2>({
       namespace: "payments",
-      key: (event) => event.headers["idempotency-key"], // an HTTP API sends header names in lower case
-      fingerprint: (event) => event.body,
-      rememberMs: REMEMBER_MS,
-      replayedHeader: true,
+      ...httpIdempotency<APIGatewayProxyEventV2>({ scope: false, rememberMs: REMEMBER_MS }),
       logger,
     }),
   )

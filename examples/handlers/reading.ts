@@ -47,6 +47,7 @@ export const handler = middy<KinesisStreamEvent>()
       rememberMs: REMEMBER_MS,
       waitMs: WAIT_MS,
       reserveMs: RESERVE_MS,
+      bulk: true,
       logger,
     }),
   )

@@ -39,6 +39,7 @@ export const handler = middy<SQSEvent>()
       namespace: "stock",
       key: (record: SQSRecord) => movementOf(record).movementId,
       rememberMs: REMEMBER_MS,
+      bulk: true,
       logger,
     }),
   )

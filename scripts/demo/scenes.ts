@@ -3,8 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import type { APIGatewayProxyEventV2, ScheduledEvent, SQSEvent } from "aws-lambda";
+import type { APIGatewayProxyEventV2, Context, ScheduledEvent, SQSEvent } from "aws-lambda";
 import type { LockClient } from "middy-dynamo-lock";
+import { idempotencyKey } from "middy-dynamo-lock/http";
 import { root, samFunction } from "../sam-template.ts";
 import { CLOCK_SKEW_MS, type Sandbox } from "./sandbox.ts";
 import { became, type Scene, type Stage } from "./stage.ts";
@@ -81,7 +82,7 @@ const aPayment = (stage: Stage) =>
   stage.perform({
     title: "A payment over HTTP",
     function: payment,
-    key: "payments#8e03978e",
+    key: `payments#${idempotencyKey({ scope: false })(paymentEvent("8e03978e"), {} as Context)}`,
     invocations: ["request", "concurrent repeat", "later repeat", "without a key"],
     async play([request, concurrent, later, keyless]) {
       const paying = request.invoke(paymentEvent("8e03978e"));
@@ -114,7 +115,12 @@ const aCrash = (stage: Stage, locks: LockClient) =>
       const now = Date.now();
       const { expiresAt = now } = (await locks.get("orders#order-2")) ?? {};
       const leaseEnd = Math.min(expiresAt, now + order.timeoutMs); // the demo has to end, also if this is not a lease
-      await sleep(leaseEnd + CLOCK_SKEW_MS - now);
+      const waitMs = leaseEnd + CLOCK_SKEW_MS - now;
+      stage.tell(
+        "A crash in the middle",
+        `waiting ${(waitMs / 1_000).toFixed(1)} s: the lease of the killed run has to end`,
+      );
+      await sleep(waitMs);
       await later.invoke(orderEvent("order-2", 3));
     },
     promises: ([crashes, atOnce, later]) => ({

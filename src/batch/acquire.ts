@@ -3,6 +3,7 @@ import type { NotStartedReason } from "../common/events.ts";
 import { createTurns } from "../common/parallel.ts";
 import { isTransient } from "../dynamodb/aws-errors.ts";
 import { leaseOf, timeUntil } from "../lambda/execution.ts";
+import { attemptLock } from "../lock/attempt.ts";
 import type { Lock } from "../lock/lock.ts";
 import type { SettleTime } from "../lock/lock-writes.ts";
 import { isRefused } from "../lock/refused.ts";
@@ -172,15 +173,16 @@ class Acquiring {
   async #try(item: BatchItem, key: string): Promise<void> {
     const { signal } = this.#over;
     if (signal.aborted) return;
-    const { locks, options, execution, around } = this.#request;
+    const { locks, table, options, execution, around } = this.#request;
     const { heartbeatMs, expiry, onLost, rememberMs } = options;
     item.state = "untried";
     item.reason = undefined;
     try {
-      const attempt = await locks.attempt([key], {
+      const attempt = await attemptLock(locks, [key], {
         ...item.wish,
         ...leaseOf({ leaseMs: item.wish?.leaseMs, heartbeatMs }, execution),
         around,
+        table,
         expiry,
         onLost,
         rememberMs,

@@ -8,6 +8,7 @@ import { inParallel } from "../common/parallel.ts";
 import type { LockRecord } from "../common/record.ts";
 import type { Reporter } from "../common/report.ts";
 import { checkArgument, MS } from "../common/rules.ts";
+import type { Table } from "../dynamodb/table.ts";
 import { type Execution, leaseOf, ownerOf, timeUntil } from "../lambda/execution.ts";
 import { checkLease } from "../lambda/options.ts";
 import type { Lock } from "../lock/lock.ts";
@@ -22,6 +23,8 @@ export interface BatchRequest {
   readonly caller: string;
   readonly options: DynamoLockBatchOptions;
   readonly locks: Locks;
+  /** A way to the table of `locks` for many keys at once. */
+  readonly table: Table | undefined;
   readonly clock: Clock;
   readonly report: Reporter;
   /** Whether the client only pretends. */

@@ -1,6 +1,6 @@
 import type { Context } from "aws-lambda";
 import type { LockKey } from "../common/key.ts";
-import { join, MS_OF_INVOCATION, type Rules } from "../common/rules.ts";
+import { BOOLEAN, join, MS_OF_INVOCATION, type Rules } from "../common/rules.ts";
 import {
   HOLDING_RULES,
   type HoldingOptions,
@@ -38,6 +38,15 @@ export interface DynamoLockBatchOptions<TRecord = any>
    * @default 500
    */
   readonly reserveMs?: number | undefined;
+  /**
+   * Take and finish up to 25 keys with one request, and find up to 100 finished repeats with one.
+   * What can't be done so is done as ever. It needs the permissions `dynamodb:PartiQLInsert`,
+   * `dynamodb:PartiQLUpdate` and `dynamodb:BatchGetItem`. If one is missing, that is reported once
+   * (`bulk-denied`), and each key has requests of its own. So it has in a table with an ARN or an
+   * unusual attribute name.
+   * @default false
+   */
+  readonly bulk?: boolean | undefined;
 }
 
 /** The locks of the records that the handler was given. */
@@ -85,5 +94,6 @@ export const DYNAMO_LOCK_BATCH_RULES: Rules<DynamoLockBatchOptions> = /* @__PURE
     leaseMs: "a whole number of milliseconds from 1 to 3153600000000 or a function",
     concurrency: "a whole number from 1 to 1000",
     reserveMs: MS_OF_INVOCATION,
+    bulk: BOOLEAN,
   },
 );

@@ -9,6 +9,7 @@ import { checkInvocation } from "../lambda/options.ts";
 import { isStream, refuseStreaming } from "../lambda/streams.ts";
 import type { Lock } from "../lock/lock.ts";
 import { acquireBatch } from "./acquire.ts";
+import { bulkTableOf } from "./bulk.ts";
 import { type BatchItem, type BatchRequest, toItems } from "./item.ts";
 import { type BatchLocks, DYNAMO_LOCK_BATCH_RULES, type DynamoLockBatchOptions } from "./options.ts";
 import { concludeBatch } from "./order.ts";
@@ -34,7 +35,8 @@ export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions
     const { clock, report } = locks;
     const around = tokensIn(context);
     const settleTime = settleTimeOf(options.settleMs, locks, execution);
-    const parts = { caller, options, locks, clock, report, disabled, batch, context, execution, around };
+    const table = options.bulk && !disabled ? bulkTableOf(locks) : undefined;
+    const parts = { caller, options, locks, table, clock, report, disabled, batch, context, execution, around };
     const request: BatchRequest = { ...parts, settleTime, underWay: new Set() };
     const items = toItems(request);
     await acquireBatch(request, items);

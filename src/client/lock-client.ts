@@ -8,18 +8,24 @@ import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/r
 import { withNewTable } from "../dynamodb/new-table.ts";
 import type { Connect } from "../dynamodb/transport.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
+import { type AttemptOptions, attemptLock } from "../lock/attempt.ts";
 import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
-import { type AttemptOptions, LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
+import { LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
 import { CLIENT_CONTRADICTIONS, type ClientOptions, DEFAULTS, SETTLE_TIME_RULES } from "../lock/options.ts";
 import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
+import type { TransactWriteItem } from "../protocol/item.ts";
+import { commitOnce } from "./commit-once.ts";
+import { warnOfDoubling } from "./doubled.ts";
 import {
   ACQUIRE_RULES,
   type AcquireOptions,
   type CloseOptions,
+  COMMIT_ONCE_RULES,
+  type CommitOnceOptions,
   LOCK_CLIENT_RULES,
   type LockClientOptions,
   ONCE_RULES,
@@ -41,14 +47,17 @@ export class LockClientOver implements LockClientLike {
   constructor(given: Omit<LockClientOptions, keyof ClientOptions>, connect: Connect<never>) {
     const options: LockClientOptions = given; // how DynamoDB is reached is the connection's affair
     checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
-    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable } = options;
+    const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable, namespace } = options;
     checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
     refuse("LockClient", { leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     this.#ensuresTable = ensureTable === true;
-    this.#locks = new Locks(options, {
-      over: connect,
-      ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
-    });
+    this.#locks = new Locks(
+      { ...options, namespace: namespace || undefined },
+      {
+        over: connect,
+        ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
+      },
+    );
   }
 
   /** For the functions beside the client, and the middlewares. */
@@ -171,6 +180,37 @@ export class LockClientOver implements LockClientLike {
   }
 
   /**
+   * Writes `items` and finishes the key, in one transaction and one request, if nobody holds the
+   * key or has finished it: exactly once without a lock. A repeat computes its items in vain: it
+   * writes nothing, and gets the `result` of the first, as JSON. Nothing is taken before, so nothing
+   * is held after a crash. Needs `dynamodb:UpdateItem`, `GetItem`, and what your items need.
+   *
+   * @param items as in `lock.commit`: at most 99, and 98 where the result is too large for the record.
+   *
+   * @example
+   * const order = await locks.commitOnce(
+   *   `order-${id}`,
+   *   [{ Put: { TableName: "orders", Item: { id: { S: id } } } }],
+   *   { result: { id, status: "placed" }, rememberMs: 15 * 24 * 3_600_000, fingerprint: cart },
+   * );
+   *
+   * @throws LockHeldError while a run under a lock is at it, PayloadMismatchError for another
+   * `fingerprint`, ReplayedError if a run under a lock has finished with an error.
+   * @throws TransactionCanceledException as DynamoDB sent it, if one of your conditions failed and
+   * nobody has the key: nothing was written.
+   * @throws LockError with code LOCK_REQUEST if it is not known whether it was written: call it again
+   * with the same key. LockOptionsError, LockKeyError: nothing was sent.
+   */
+  async commitOnce<T = undefined>(
+    key: LockKey,
+    items: readonly TransactWriteItem[],
+    options: CommitOnceOptions & { readonly result?: T } = {},
+  ): Promise<Jsonified<T>> {
+    checkOptions<CommitOnceOptions>("commitOnce", options, COMMIT_ONCE_RULES);
+    return commitOnce(this.#locks, key, items, options) as Promise<Jsonified<T>>;
+  }
+
+  /**
    * The record of a key as it is now (strongly consistent), with its response wherever that is
    * stored, or `undefined`. Needs `dynamodb:GetItem`.
    *
@@ -251,7 +291,7 @@ export class LockClientOver implements LockClientLike {
     const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = options;
     refuse(caller, { ...options, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
     const { owner = this.#locks.owner, reentrant } = options;
-    return (reentrant && this.#reentered(owner, keys)) || this.#locks.attempt(keys, options);
+    return (reentrant && this.#reentered(owner, keys)) || attemptLock(this.#locks, keys, options);
   }
 
   /** A lock of this client on the same keys for the same owner, with one more hold on it. */
@@ -274,11 +314,15 @@ export class LockClientOver implements LockClientLike {
   }
 
   #storedKey(key: LockKey): string {
-    return toStoredKey(key, this.#locks.options.namespace);
+    const { namespace } = this.#locks.options;
+    warnOfDoubling(key, namespace);
+    return toStoredKey(key, namespace);
   }
 
   #storedKeys(key: LockKey | readonly LockKey[]): Keys {
-    return toStoredKeys(key, this.#locks.options.namespace);
+    const { namespace } = this.#locks.options;
+    for (const each of Array.isArray(key) ? key : [key]) warnOfDoubling(each, namespace);
+    return toStoredKeys(key, namespace);
   }
 }
 

@@ -21,6 +21,7 @@ import {
   TABLE_RULES,
   type TableOptions,
 } from "../lock/options.ts";
+import { COMMIT_RULES, type CommitOptions } from "../lock/settle-options.ts";
 
 /**
  * Options of `LockClient`: where the records are, who takes locks, and what holds for all of them
@@ -34,8 +35,13 @@ export interface LockClientOptions
     RememberOptions,
     OwnerOptions,
     SettleTimeOptions {
-  /** Prefix of every key, so that programs which share a table don't meet. Must not contain '#'. */
-  readonly namespace?: string | undefined;
+  /**
+   * Prefix of every key, so that programs which share a table don't meet. Must not contain '#'. The
+   * locks of one function have its name as namespace. `false`: none, for the whole table, where keys
+   * are as they are stored.
+   * @default `false`
+   */
+  readonly namespace?: string | false | undefined;
   /**
    * Create the table, with `createLockTable`'s defaults, when it turns out to be missing. Needs
    * `dynamodb:CreateTable`, and `UpdateTimeToLive`, without which TTL stays off.
@@ -89,6 +95,15 @@ export interface OnceOptions extends TakeOptions, PatienceOptions, RememberOptio
   readonly fingerprint?: unknown;
 }
 
+/** Options of `commitOnce`: what is remembered with the finished key, and of whom. */
+export interface CommitOnceOptions extends CommitOptions, OwnerOptions, SettleTimeOptions {
+  /**
+   * The payload that is worked on under the key, any JSON value (integers up to 2^53 - 1, or
+   * bigint). The same key with another one is a `PayloadMismatchError`.
+   */
+  readonly fingerprint?: unknown;
+}
+
 export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   TABLE_RULES,
   ATTRIBUTE_RULES,
@@ -99,7 +114,7 @@ export const LOCK_CLIENT_RULES: Rules<LockClientOptions> = /* @__PURE__ */ join(
   OWNER_RULES,
   SETTLE_TIME_RULES,
   {
-    namespace: "a non-empty string of whole characters, without '#'",
+    namespace: "false or a non-empty string of whole characters, without '#'",
     ensureTable: BOOLEAN,
     clock: CLOCK,
     random: FUNCTION,
@@ -115,3 +130,9 @@ export const ONCE_RULES: Rules<OnceOptions> = /* @__PURE__ */ join(TAKE_RULES, P
   storeResult: BOOLEAN,
   fingerprint: ANYTHING,
 });
+export const COMMIT_ONCE_RULES: Rules<CommitOnceOptions> = /* @__PURE__ */ join(
+  COMMIT_RULES,
+  OWNER_RULES,
+  SETTLE_TIME_RULES,
+  { fingerprint: ANYTHING },
+);

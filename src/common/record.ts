@@ -4,6 +4,28 @@
  */
 export type LockStatus = "IN_PROGRESS" | "FINISHED" | "RELEASED" | "SEMAPHORE";
 
+/** Who ended a lock as its operator, and why, where that was said. */
+export interface OperatorNote {
+  /** The person or the program. */
+  readonly by?: string | undefined;
+  /** The reason that was given. */
+  readonly why?: string | undefined;
+}
+
+/**
+ * What an operator last did to a key, or to one slot of a semaphore, by `breakLock`, `forgetLock` or
+ * `finishLock`. It stays in the record when others take the key after that, so that the one who lost
+ * the key learns why.
+ */
+export interface Intervention extends OperatorNote {
+  /** What became of the acquisition. */
+  readonly did: "broken" | "forgotten" | "finished";
+  /** The acquisition that was ended. */
+  readonly fencingToken: number;
+  /** Epoch ms. */
+  readonly at: number;
+}
+
 /** One holder of a semaphore. */
 export interface SemaphoreHolder {
   readonly slot: number;
@@ -16,6 +38,7 @@ export interface SemaphoreHolder {
   readonly expiresAt: number;
   /** Epoch ms. */
   readonly acquiredAt: number;
+  readonly intervention?: Intervention;
 }
 
 /** The part that is remembered of a run that failed for good. */
@@ -37,7 +60,10 @@ export interface LockRecord {
    * so that no log shows it.
    */
   readonly token: string;
-  /** Strictly increasing per key. */
+  /**
+   * Strictly increasing per key. 0 where it is not known: in a copy that `cacheSize` keeps of a
+   * commit without a lock.
+   */
   readonly fencingToken: number;
   /** Length of the lease, in ms; 0 if the record doesn't say. */
   readonly leaseMs: number;
@@ -81,6 +107,8 @@ export interface LockRecord {
    * than one.
    */
   readonly keyList?: string;
+  /** What an operator last did to the key. */
+  readonly intervention?: Intervention;
   /** How many may hold a semaphore. The fields above are those of the latest to take it. */
   readonly permits?: number;
   /** Every slot of a semaphore that was ever taken, by number. */

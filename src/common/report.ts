@@ -45,7 +45,8 @@ const KINDS: { readonly [T in LockEvent["type"]]: EventKind<Extract<LockEvent, {
     ({ key, reason }) => `The response under lock ${key} is not stored, so repeats get none: ${reason}`,
   ],
   kept: ["warn"],
-  "force-released": ["warn"],
+  broken: ["warn"],
+  forgotten: ["warn"],
   lost: [
     "warn",
     () => ({ LockLost: 1 }),
@@ -58,6 +59,7 @@ const KINDS: { readonly [T in LockEvent["type"]]: EventKind<Extract<LockEvent, {
     ({ key, operation }) => `Lock ${key}: ${operation} failed. What is not settled, the lease ends`,
   ],
   unavailable: ["error", failed, ({ key }) => `DynamoDB is away: what has key ${key} runs without a lock`],
+  "bulk-denied": ["warn"],
   "record-failed": ["error", failed],
   "not-started": ["warn", ({ records }) => ({ LockNotStarted: records })],
 };

@@ -1,5 +1,6 @@
 /** The one file that knows the AWS SDK: a transport on its client. */
 import {
+  BatchExecuteStatementCommand,
   BatchGetItemCommand,
   CreateTableCommand,
   DeleteItemCommand,
@@ -28,11 +29,17 @@ const HANDLER_COMMANDS: Commands = {
   UpdateItem: UpdateItemCommand,
 };
 
+/** The commands that take and finish many keys at once. */
+const BULK_COMMANDS: Commands = {
+  BatchExecuteStatement: BatchExecuteStatementCommand,
+  BatchGetItem: BatchGetItemCommand,
+};
+
 /**
  * The commands that programs and operators send beside them. A handler's bundle doesn't need these.
  */
 const MORE_COMMANDS: Commands = {
-  BatchGetItem: BatchGetItemCommand,
+  ...BULK_COMMANDS,
   CreateTable: CreateTableCommand,
   DeleteItem: DeleteItemCommand,
   DescribeTable: DescribeTableCommand,
@@ -128,5 +135,8 @@ const connectWith =
 /** For handlers. */
 export const connectHandler: Connect<SdkClient> = /* @__PURE__ */ connectWith();
 
-/** For programs and operators. */
+/** For handlers of batches. */
+export const connectBatch: Connect<SdkClient> = /* @__PURE__ */ connectWith(BULK_COMMANDS);
+
+/** For programs and operators, and for the clients whose locks a handler of batches is given. */
 export const connectProgram: Connect<SdkClient> = /* @__PURE__ */ connectWith(MORE_COMMANDS);

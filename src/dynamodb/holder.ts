@@ -5,6 +5,7 @@
 
 import { randomUUID } from "node:crypto";
 import { LockError, LockLostError, textOf } from "../common/errors.ts";
+import type { OperatorNote } from "../common/record.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 import { type Ending, holding, type Proof, renew, settle, settleAll, type Write } from "../protocol/writes.ts";
 import { isRefusal, reasonsOf } from "./aws-errors.ts";
@@ -26,7 +27,9 @@ export type HolderReply =
   | {
       readonly done: false;
       readonly key: string;
-      readonly reason: "stolen" | "deleted";
+      readonly reason: "stolen" | "deleted" | "broken";
+      /** What an operator did to it, with `broken`. */
+      readonly note?: OperatorNote;
       /** An earlier attempt may have applied, and been overwritten since. */
       readonly inDoubt?: boolean;
       /** It was sent more than once, and an earlier attempt may have applied. */
@@ -87,14 +90,14 @@ const send = async (
  */
 const judge = (
   table: Table,
-  { token, slot }: Proof,
+  { token, slot, fencingToken }: Proof,
   { refusals, retried }: { readonly refusals: readonly Refusal[]; readonly retried: boolean },
   end?: number,
 ): HolderReply | undefined => {
   const replies = refusals.map(({ key, item }): HolderReply => {
     const record = table.recordIn(item);
     const own = slot === undefined ? record : record?.holders?.find((holder) => holder.slot === slot);
-    const { status } = own ?? {};
+    const { status, intervention } = own ?? {};
     // Our own token, settled or with the end that was asked for: this write, or one before it,
     // applied and its reply was lost.
     const isAsked =
@@ -102,6 +105,10 @@ const judge = (
         ? status === "FINISHED" || status === "RELEASED"
         : status === "IN_PROGRESS" && own?.expiresAt === end;
     if (own?.token === token && isAsked) return { done: true, status: status as Ending["status"], recognised: true };
+    if (intervention && intervention.fencingToken === fencingToken) {
+      const { by, why } = intervention;
+      return { done: false, key, reason: "broken", note: { by, why }, retried };
+    }
     return { done: false, key, reason: item ? "stolen" : "deleted", retried };
   });
   return replies.find(({ done }) => !done) ?? replies[0];

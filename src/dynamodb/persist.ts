@@ -16,6 +16,8 @@ export interface Bounds {
   readonly retries?: "all" | "conflicts" | "none" | undefined;
   /** How often the caller has sent it before: each try is waited for twice as long. */
   readonly tries?: number | undefined;
+  /** Whether the caller has sent it before in a way that may have applied. */
+  readonly inDoubt?: boolean | undefined;
   /** Aborted: no answer is waited for any longer. */
   readonly signal?: AbortSignal | undefined;
   /** Called with each error after which it is sent again, but for brief conflicts. */
@@ -52,7 +54,7 @@ export const persist = async (
   bounds: Bounds & Pick<SendOptions, "onFailure"> = {},
 ): Promise<Output> => {
   const { until = clock.monotonic() + REQUEST_BOUND_MS, retries = "all", tries = 0, signal, onRetry } = bounds;
-  let inDoubt = false;
+  let { inDoubt } = bounds;
   for (let attempt = 0; ; attempt++) {
     const ms = timeOfTry(transport.requestMs(), tries + attempt, until - clock.monotonic());
     try {

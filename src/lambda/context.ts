@@ -38,8 +38,8 @@ export const remainingMsOf = (context: object): number => {
   return Number.POSITIVE_INFINITY;
 };
 
-/** The names under which a run finds its locks in its context. */
-type Name = "lock" | "locks";
+/** The names under which a run finds its locks in its context, or its commit. */
+type Name = "lock" | "locks" | "commit";
 
 /**
  * The tokens of a run's locks, and of those around it, by its context and by the locks that it

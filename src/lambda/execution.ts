@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import { LockOptionsError } from "../common/errors.ts";
 import { notAsync } from "../common/not-async.ts";
 import { fits, show, TEXT } from "../common/rules.ts";
+import type { AttemptOptions } from "../lock/attempt.ts";
 import type { SettleTime } from "../lock/lock-writes.ts";
-import type { AttemptOptions, Locks } from "../lock/locks.ts";
+import type { Locks } from "../lock/locks.ts";
 import { durableArnOf, lambdaContextOf, remainingMsOf, textOrNone } from "./context.ts";
 
 /** The part of an invocation's context that is needed here. */

@@ -8,8 +8,9 @@ import { type StorableResult, toStorable } from "../common/result.ts";
 import { fits, show } from "../common/rules.ts";
 import { isTransient } from "../dynamodb/aws-errors.ts";
 import type { Connect } from "../dynamodb/transport.ts";
+import { type AttemptOptions, attemptLock } from "../lock/attempt.ts";
 import type { Lock } from "../lock/lock.ts";
-import type { AttemptOptions, Locks } from "../lock/locks.ts";
+import type { Locks } from "../lock/locks.ts";
 import { isRefused } from "../lock/refused.ts";
 import type { Unawaited } from "../lock/under-way.ts";
 import { answer, toCopy } from "./answer.ts";
@@ -115,7 +116,7 @@ export const createGuard = <TEvent>(
         toStoredKeys(key, options.namespace ?? locks.options.namespace ?? execution.functionName);
       if (disabled) {
         const keys = keysIfAny(() => toKeys(options.key(event, context)));
-        return begun((await locks.attempt(keys, { semaphore: options.semaphore })) as Lock, context);
+        return begun((await attemptLock(locks, keys, { semaphore: options.semaphore })) as Lock, context);
       }
       const key = options.key(event, context);
       const isWithout = isMissing(key) || (Array.isArray(key) && key.length === 0);
@@ -125,15 +126,13 @@ export const createGuard = <TEvent>(
       const owner = ownerOf(options.owner, [event, context], execution);
       const fingerprint = options.fingerprint && toFingerprint(options.fingerprint(event, context));
       const around = tokensIn(context);
-      const attempt = await locks
-        .attempt(keys, { ...acquisitionOf(options, locks, execution), owner, fingerprint, around })
-        .catch((error: unknown) => {
-          if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined)
-            return error;
-          if (options.onUnavailable !== "run" || !isTransient(error)) throw error;
-          locks.report({ type: "unavailable", key: keys[0], owner, error });
-          return undefined;
-        });
+      const wanted = { ...acquisitionOf(options, locks, execution), owner, fingerprint, around };
+      const attempt = await attemptLock(locks, keys, wanted).catch((error: unknown) => {
+        if (error instanceof LockTimeoutError && error.record && options.duplicateResponse !== undefined) return error;
+        if (options.onUnavailable !== "run" || !isTransient(error)) throw error;
+        locks.report({ type: "unavailable", key: keys[0], owner, error });
+        return undefined;
+      });
       if (attempt && (isRefused(attempt) || attempt instanceof LockTimeoutError))
         return { run: false, response: await answer(locks, attempt, duplicates, request) };
       if (attempt && isOfBatch) ofBatches.add(attempt);

@@ -228,9 +228,19 @@ export const checkInvocation = <T extends HeldOptions>(
   rules: Rules<NoInfer<T>>,
   ...contradictions: readonly Contradictions<NoInfer<T>>[]
 ): void => {
+  checkKeyed<T>(caller, options, rules, ...contradictions);
+  checkLease(caller, options, Number(options.leaseMs ?? Number.POSITIVE_INFINITY)); // a function is NaN: each record's when it is known
+};
+
+/** Checks the options of what has a key, and may have a lease. */
+export const checkKeyed = <T extends HeldOptions>(
+  caller: string,
+  options: T,
+  rules: Rules<NoInfer<T>>,
+  ...contradictions: readonly Contradictions<NoInfer<T>>[]
+): void => {
   checkOptions<T>(caller, options, rules, INVOCATION_CONTRADICTIONS, CLIENT_CONTRADICTIONS, ...contradictions);
   checkArgument(caller, "key", options.key, FUNCTION);
-  checkLease(caller, options, Number(options.leaseMs ?? Number.POSITIVE_INFINITY)); // a function is NaN: each record's when it is known
 };
 
 /** Checks a lease that is known, with what `locks` says where the options say nothing. */

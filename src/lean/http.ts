@@ -2,7 +2,7 @@
 import type { Agent, IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
-export interface HttpRequest {
+export interface OutgoingRequest {
   readonly url: URL;
   readonly path: string;
   readonly method: string;
@@ -52,12 +52,12 @@ const named = (name: string, message: string) => Object.assign(new Error(message
  * Rejects with Node's own error, which has a `code`, with a `TimeoutError`, or with an `AbortError`.
  * Where a kept connection turned out to be closed, the error has `reusedSocket: true`.
  */
-export const exchange = async (request: HttpRequest, options: ExchangeOptions): Promise<HttpReply> =>
+export const exchange = async (request: OutgoingRequest, options: ExchangeOptions): Promise<HttpReply> =>
   exchangeOver(await nodeHttp(request.url), request, options);
 
 const exchangeOver = (
   http: NodeHttp,
-  { url, path, method, headers, body = "" }: HttpRequest,
+  { url, path, method, headers, body = "" }: OutgoingRequest,
   { agent, connectMs, replyMs, signal }: ExchangeOptions,
 ): Promise<HttpReply> =>
   new Promise((resolve, reject) => {

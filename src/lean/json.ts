@@ -39,7 +39,7 @@ const itemsIn = (output: Readonly<Record<string, unknown>>): Item[] => {
     Attributes,
     LastEvaluatedKey,
     ...Items,
-    ...Object.values(Responses).flat(),
+    ...(Array.isArray(Responses) ? Responses.flatMap(itemsOfStatement) : Object.values(Responses).flat()),
     ...Object.values(UnprocessedKeys).flatMap(({ Keys = [] }) => Keys),
     ...CancellationReasons.map((reason) => reason.Item),
   ];
@@ -51,11 +51,18 @@ interface ReplyWithItems {
   readonly Attributes?: Item;
   readonly LastEvaluatedKey?: Item;
   readonly Items?: readonly Item[];
-  /** Of BatchGetItem: the items of each table. */
-  readonly Responses?: Readonly<Record<string, readonly Item[]>>;
+  /** Of BatchGetItem: the items of each table; of BatchExecuteStatement: what became of each statement. */
+  readonly Responses?: Readonly<Record<string, readonly Item[]>> | readonly StatementReply[];
   readonly UnprocessedKeys?: Readonly<Record<string, { readonly Keys?: readonly Item[] }>>;
   readonly CancellationReasons?: readonly { readonly Item?: Item }[];
 }
+
+interface StatementReply {
+  readonly Item?: Item;
+  readonly Error?: { readonly Item?: Item };
+}
+
+const itemsOfStatement = ({ Item, Error: refusal }: StatementReply) => [Item, refusal?.Item];
 
 /** The value of an attribute, whose bytes are to be changed in place. */
 interface Value {

@@ -7,7 +7,6 @@ import type { LockEvent } from "../common/events.ts";
 import type { Reporter } from "../common/report.ts";
 import type { StorableResult } from "../common/result.ts";
 import { isConflict, isInDoubt, isPassing, isTransient } from "../dynamodb/aws-errors.ts";
-import { compress } from "../dynamodb/compress.ts";
 import { type Commit, type Holder, type HolderReply, sendCommit, sendEnding, sendRenewal } from "../dynamodb/holder.ts";
 import type { Bounds } from "../dynamodb/persist.ts";
 import type { Table } from "../dynamodb/table.ts";
@@ -17,6 +16,7 @@ import { type Ending, type Proof, storeResponse } from "../protocol/writes.ts";
 import type { Acquisition, Wanted } from "./acquire.ts";
 import type { Finish } from "./ending.ts";
 import { Lease, type LeaseTimers } from "./lease.ts";
+import { placeResponse, roomIn } from "./place-response.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 /** Until when, in monotonic ms, a lock is tried to settle, and after which failures. */
@@ -58,16 +58,6 @@ export interface LockWritesOptions extends LeaseTimers {
 type Operation = "finish" | "commit" | "release";
 type CommitUnderWay = Commit & { readonly prepared: PreparedEnding };
 
-/** Names, numbers and status of an item, in bytes at most. */
-const FIXED_BYTES = 200;
-/**
- * The largest record that has its response within it. A write costs one unit per kB, also a refused
- * one (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html):
- * a repeat costs 4 units at most, and a run is two requests.
- */
-const RECORD_BYTES = 4_096;
-/** A record that is not larger costs one unit however it is stored: its response is not compressed. */
-const PLAIN_BYTES = 1_024;
 /** How long a write that is to end the lock waits for a renewal on its way, which it makes needless. */
 const RENEWAL_MS = 250;
 
@@ -85,7 +75,7 @@ export class LockWrites {
   /** How many renewals in a row have failed. */
   #failedRenewals = 0;
   #settled: "finished" | "released" | "lost" | undefined;
-  #lostReason: LockLostReason = "released";
+  #loss: Loss | undefined;
   /** How many were asked to finish, commit or release: nobody may re-enter. */
   #settling = 0;
   /**
@@ -105,7 +95,7 @@ export class LockWrites {
     this.#wanted = wanted;
     this.#acquisition = acquisition;
     this.#options = options;
-    this.proof = { token: wanted.token, slot: acquisition.slot };
+    this.proof = { token: wanted.token, slot: acquisition.slot, fencingToken: acquisition.fencingToken };
     this.lease = new Lease(host.clock, acquisition, options, {
       renew: () => this.renew(),
       expire: (reason) => this.#lose(reason),
@@ -171,7 +161,7 @@ export class LockWrites {
         throw error;
       });
       this.#failedRenewals = 0;
-      if (!reply.done) throw this.#lose(reply.reason, reply.key);
+      if (!reply.done) throw this.#lose(reply.reason, reply);
       // The reply came after the end of the lease that it was to prolong.
       if (this.#isOver) throw this.#lose("expired");
       this.lease.take(renewal);
@@ -287,7 +277,7 @@ export class LockWrites {
   }
 
   #checkOpen(): void {
-    if (this.#settled) throw new LockLostError(this.#key, this.#lostReason);
+    if (this.#settled) throw new LockLostError(this.#key, this.#loss?.reason ?? "released", this.#loss?.note);
   }
 
   async #end(operation: Operation, bounds: Bounds, ending: Ending, prepared?: PreparedEnding): Promise<void> {
@@ -320,7 +310,7 @@ export class LockWrites {
     // applied, and others came after.
     const wasReleasing = this.#unknown ? this.#unknown.operation === "release" : !reply.done && reply.retried;
     if (!reply.done && !(isRelease && held && wasReleasing)) {
-      const lost = this.#lose(reply.reason, reply.key);
+      const lost = this.#lose(reply.reason, reply);
       throw reply.inDoubt ? inDoubt("commit", lost) : lost;
     }
     this.#settled = reply.done && reply.status === "FINISHED" ? "finished" : "released";
@@ -342,23 +332,16 @@ export class LockWrites {
   ): Promise<PreparedEnding> {
     this.#checkOpen();
     const { clock, table } = this.#host;
-    const { json } = response ?? {};
     const prepared = { ending, response, leaseMs: this.lease.leaseMs, begunAt: clock.now() };
     let reason = notStored;
     if (reason === undefined) {
       if (!response) return prepared;
-      if (json === undefined) return { ...prepared, ending: { ...ending, result: null } };
-      const room = RECORD_BYTES - this.#bytesWithout(ending);
-      const plain = Buffer.byteLength(json);
-      if (plain <= room - (RECORD_BYTES - PLAIN_BYTES)) return { ...prepared, ending: { ...ending, result: json } };
       try {
-        const packed = await compress(json);
-        const isSmaller = packed.length < plain;
-        if ((isSmaller ? packed.length : plain) <= room)
-          return { ...prepared, ending: { ...ending, result: isSmaller ? packed : json } };
+        const placed = await placeResponse(response.json, this.#roomBeside(ending));
+        if ("result" in placed) return { ...prepared, ending: { ...ending, ...placed } };
         const result = ++this.#companions;
         const companion = companionKey(this.#key, this.proof.token, result);
-        const write = storeResponse(companion, packed, ending.rememberMs as number, clock.now());
+        const write = storeResponse(companion, placed.beside, ending.rememberMs as number, clock.now());
         await table.write([write], { ...bounds, until: (clock.monotonic() + until) / 2 });
         return { ...prepared, ending: { ...ending, result } };
       } catch (error) {
@@ -370,32 +353,26 @@ export class LockWrites {
     return { ...prepared, response: undefined };
   }
 
-  /**
-   * Bytes of the record without its response, as DynamoDB counts them
-   * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
-   */
-  #bytesWithout({ data = this.#options.data, failure, finalStatus }: Ending): number {
+  #roomBeside({ data = this.#options.data, failure, finalStatus }: Ending): number {
     const { keyList, owner, token, execution, fingerprint } = this.#wanted;
-    const { keyAttribute, ttlAttribute, sortKey } = this.#host.table.layout;
     const texts = [this.#key, keyList, owner, token, execution, fingerprint, data, failure, finalStatus];
-    const names = [keyAttribute, ttlAttribute, sortKey?.attribute, sortKey?.value];
-    return FIXED_BYTES + Buffer.byteLength([...texts, ...names].join(""));
+    return roomIn(this.#host.table.layout, texts);
   }
 
   /**
-   * By time, or with proof: the key that a write found in other hands. What is lost by time may
+   * By time, or with proof: a write found the key in other hands. What is lost by time may
    * still be finished, if nobody took the key meanwhile; what is proven lost may not.
    */
-  #lose(reason: LockLostReason, provenKey?: string): LockLostError {
-    const error = new LockLostError(provenKey ?? this.#key, reason);
-    const isKnown = this.#isLossReported || (this.signal.aborted && provenKey === undefined);
+  #lose(reason: LockLostReason, proof?: Loss): LockLostError {
+    const error = new LockLostError(proof?.key ?? this.#key, reason, proof?.note);
+    const isKnown = this.#isLossReported || (this.signal.aborted && !proof);
     this.lease.stop();
-    if (provenKey !== undefined) {
+    if (proof) {
       this.#settled = "lost";
-      this.#lostReason = reason;
+      this.#loss = proof;
       this.#host.settled();
     } else if (isKnown) return error;
-    this.#report({ type: "lost", reason });
+    this.#report({ type: "lost", reason, ...proof?.note });
     this.#abort.abort(error);
     this.#isLossReported = true;
     if (!isKnown) this.#options.onLost(error);
@@ -409,6 +386,7 @@ export class LockWrites {
   }
 }
 
+type Loss = Extract<HolderReply, { done: false }>;
 type KeptEvent = Extract<LockEvent, { type: "kept" }>;
 
 const inDoubt = (what: string, cause?: unknown) =>

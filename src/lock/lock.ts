@@ -1,12 +1,13 @@
 import { inspect } from "node:util";
 import { type LockLostError, LockOptionsError, LockTableError } from "../common/errors.ts";
 import type { KeptReason } from "../common/events.ts";
+import { hashOf } from "../common/fingerprint.ts";
 import { encodeData } from "../common/json.ts";
 import type { Keys } from "../common/key.ts";
 import { callSafely } from "../common/print.ts";
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import type { StorableResult } from "../common/result.ts";
-import { checkArgument, checkOptions, MS, show } from "../common/rules.ts";
+import { checkArgument, checkOptions, MS, show, TEXT } from "../common/rules.ts";
 import { toConditionCheck } from "../dynamodb/holder.ts";
 import type { ConditionCheck, TransactWriteItem } from "../protocol/item.ts";
 import type { Acquisition, Wanted } from "./acquire.ts";
@@ -101,6 +102,25 @@ export class Lock implements AsyncDisposable {
       onExpiring: onExpiring && (() => callSafely("onExpiring", () => onExpiring(this))),
       onLost: (error) => callSafely("onLost", () => onLost?.(this, error)),
     });
+  }
+
+  /**
+   * A key for a service that takes idempotency keys, such as Stripe: the same in every retry under
+   * this key, and another one for any other key. So what a run has done there before it crashed is
+   * not done again. It has 43 characters (letters, digits, `-` and `_`), and says nothing of the
+   * key. Under a key that is released after success, and runs again on purpose, put into `part`
+   * what makes the runs differ.
+   *
+   * @param part tells several calls of one run apart
+   *
+   * @example
+   * await stripe.charges.create(charge, { idempotencyKey: lock.idempotencyKey("charge") });
+   *
+   * @throws LockOptionsError for a part that is no text
+   */
+  idempotencyKey(part = ""): string {
+    if (part !== "") checkArgument("idempotencyKey", "part", part, TEXT);
+    return hashOf(JSON.stringify([...this.keys, part]));
   }
 
   /** The key with its namespace, as stored; of several keys, the first. */

@@ -1,27 +1,17 @@
-/** All doors stand on this: it takes locks on one table, and answers repeats from its records. */
+/** All doors stand on this: one table, with all that is known of it, and the answers to repeats from its records. */
 import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../common/clock.ts";
-import { LockTableError, LockTimeoutError, PayloadMismatchError, ReplayedError } from "../common/errors.ts";
+import { LockTableError, PayloadMismatchError, ReplayedError } from "../common/errors.ts";
 import type { LockEvent } from "../common/events.ts";
-import { findMismatch, toFingerprint } from "../common/fingerprint.ts";
-import { encodeData } from "../common/json.ts";
-import type { Keys } from "../common/key.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createReporter, type Reporter } from "../common/report.ts";
-import { fromStorable } from "../common/result.ts";
 import { Table } from "../dynamodb/table.ts";
 import type { Connect, Transport } from "../dynamodb/transport.ts";
-import { keyOf } from "../protocol/expression.ts";
-import { attributeOf, toAttribute } from "../protocol/fields.ts";
-import { acquire as acquireWrite, settle } from "../protocol/writes.ts";
-import { type Acquisition, acquire, type Wanted } from "./acquire.ts";
 import { FinishedCache } from "./finished-cache.ts";
-import { heldHere } from "./held-here.ts";
 import { type LayoutOptions, layoutOf } from "./layout.ts";
-import type { LeaseTimers } from "./lease.ts";
-import type { LeaseOptions, LossOptions, WaitOptions } from "./lease-options.ts";
-import { Lock } from "./lock.ts";
-import type { PreparedEnding, SettleTime } from "./lock-writes.ts";
+import type { LeaseOptions } from "./lease-options.ts";
+import type { Lock } from "./lock.ts";
+import type { SettleTime } from "./lock-writes.ts";
 import {
   DEFAULTS,
   type RememberOptions,
@@ -29,7 +19,7 @@ import {
   type SettleTimeOptions,
   type TableOptions,
 } from "./options.ts";
-import { Refused } from "./refused.ts";
+import type { Refused } from "./refused.ts";
 import { Watch } from "./watch.ts";
 
 /** Options that have been checked by a door. */
@@ -44,29 +34,6 @@ export interface LocksOptions
   readonly owner?: string | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: (() => number) | undefined;
-}
-
-/** Each may be left out, or `undefined`. */
-type Unset<T> = { readonly [Name in keyof T]?: T[Name] | undefined };
-
-/** The request of a door. Its keys are as stored. */
-export interface AttemptOptions
-  extends Unset<
-      Omit<Wanted, "keys" | "keyList" | "token" | "leaseMs" | "isOfInvocation" | "data" | "waitMs" | "expiry">
-    >,
-    Omit<LeaseOptions, "leaseMs">,
-    WaitOptions,
-    LossOptions,
-    RememberOptions,
-    SettleTimeOptions,
-    Pick<LeaseTimers, "inTurn"> {
-  /** In place of `settleMs` from now. */
-  readonly settleTime?: (() => SettleTime) | undefined;
-  /** A function, for a lease that shrinks while it is waited for. */
-  readonly leaseMs?: number | (() => number) | undefined;
-  readonly data?: unknown;
-  readonly safeMs?: number | undefined;
-  readonly onExpiring?: ((lock: Lock) => void) | undefined;
 }
 
 export interface LocksParts {
@@ -86,13 +53,15 @@ export class Locks {
   readonly clockSkewMs: number;
   /** The locks that are held, and may have to be given back. */
   readonly held = new Set<Lock>();
+  /** What is under way, and may end up with a key: an acquisition, or a commit without a lock. */
   readonly acquiring = new Set<Promise<unknown>>();
   readonly closing = new AbortController();
   readonly owner: string;
-  readonly #cache: FinishedCache | undefined;
-  readonly #watch: Watch;
-  readonly #signals = new WeakMap<AbortSignal, AbortSignal>();
-  readonly #withTable: <T>(request: () => Promise<T>) => Promise<T>;
+  readonly cache: FinishedCache | undefined;
+  readonly watch: Watch;
+  /** One that is aborted with `closing`, too, for each signal of a caller's: a batch has thousands. */
+  readonly signals = new WeakMap<AbortSignal, AbortSignal>();
+  readonly withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Takes options that a door has checked. */
   constructor(options: LocksOptions, { over, withTable = (request) => request() }: LocksParts) {
@@ -105,132 +74,15 @@ export class Locks {
     this.table = over instanceof Table ? over : new Table(over(options as never), layoutOf(options), clock, random);
     this.transport = this.table.transport;
     this.owner = owner;
-    this.#cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
-    this.#watch = new Watch(clock);
-    this.#withTable = withTable;
+    this.cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
+    this.watch = new Watch(clock);
+    this.withTable = withTable;
   }
 
   /** For local work: every key is free, and nothing is sent but what the application commits. */
   get standIn(): Locks {
     const { transport, layout } = this.table;
     return new Locks({}, { over: new Table(transport, layout, systemClock, Math.random, true) });
-  }
-
-  /** The lock, or what stands in its way. */
-  async attempt(asked: Keys, options: AttemptOptions): Promise<Lock | Refused> {
-    const { signal: closing } = this.closing;
-    closing.throwIfAborted();
-    const begunAt = this.clock.monotonic();
-    const { options: defaults, clockSkewMs } = this;
-    const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, signal, force, fingerprint } = options;
-    const wanted: Wanted = {
-      ...options,
-      keys: [...new Set(asked)] as unknown as Keys,
-      keyList: asked.length > 1 ? toFingerprint(asked) : undefined,
-      token: randomUUID(),
-      owner: options.owner ?? this.owner,
-      leaseMs: typeof leaseMs === "number" ? () => leaseMs : leaseMs,
-      isOfInvocation: typeof leaseMs !== "number",
-      withinMs: options.withinMs ?? Number.POSITIVE_INFINITY,
-      clockSkewMs,
-      waitMs: options.waitMs ?? 0,
-      backoff: options.backoff ?? DEFAULTS.backoff,
-      expiry: options.expiry ?? defaults.expiry,
-      signal: signal ? this.#orClosing(signal) : closing,
-      data: encodeData(options.data),
-    };
-    const [key] = wanted.keys;
-    const isOne = wanted.keys.length === 1;
-    const generation = this.#cache?.generation(key);
-    const cached = isOne && !force ? this.#cache?.get(key) : undefined;
-    const acquiring = (async () => {
-      if (!cached) return this.#withTable(() => acquire({ ...this.#context, watch: this.#watch }, wanted));
-      if (findMismatch(fingerprint, [cached])) throw new PayloadMismatchError(cached);
-      return [cached];
-    })();
-    this.acquiring.add(acquiring);
-    try {
-      const outcome = await acquiring;
-      if (!("length" in outcome)) return this.#hold(wanted, outcome, options, begunAt);
-      if (isOne) for (const record of outcome) this.#cache?.set(record, generation);
-      return new Refused(outcome, wanted);
-    } catch (error) {
-      if (force) for (const each of wanted.keys) this.forget(each); // it may have been taken
-      if (error instanceof LockTimeoutError && error.record) this.reportHeld(error.record);
-      if (error instanceof PayloadMismatchError) this.#reportMismatch(error.record);
-      throw error;
-    } finally {
-      this.acquiring.delete(acquiring);
-    }
-  }
-
-  /** One for all acquisitions with the same signal: a batch has thousands. */
-  #orClosing(signal: AbortSignal): AbortSignal {
-    const known = this.#signals.get(signal) ?? AbortSignal.any([signal, this.closing.signal]);
-    this.#signals.set(signal, known);
-    return known;
-  }
-
-  get #context() {
-    const { table, clock, random, report } = this;
-    return { table, clock, random, report };
-  }
-
-  #hold(wanted: Wanted, acquisition: Acquisition, options: AttemptOptions, begunAt: number): Lock {
-    const { keys, token, execution } = wanted;
-    for (const key of keys) this.forget(key);
-    const generation = this.#cache?.generation(keys[0]);
-    const { before, left, leaseMs } = acquisition;
-    const data = wanted.data ?? (left?.data === undefined ? undefined : JSON.stringify(left.data));
-    const { heartbeatMs = this.options.heartbeatMs ?? Math.ceil(leaseMs / 3) } = options;
-    const { rememberMs = this.options.rememberMs ?? DEFAULTS.rememberMs, safeMs = Math.floor(leaseMs / 4) } = options;
-    const { settleTime = () => this.settleTime(options.settleMs) } = options;
-    const lock = new Lock(
-      {
-        ...this.#context,
-        settled: (settled) => {
-          this.held.delete(settled);
-          heldHere.delete(token);
-        },
-        finished: (prepared) => {
-          const record = this.#cache && this.#finishedRecord({ ...wanted, data }, acquisition, prepared);
-          if (record) this.#cache?.set(record, generation);
-        },
-      },
-      wanted,
-      acquisition,
-      { ...options, heartbeatMs: heartbeatMs || 0, rememberMs, data, safeMs, settleTime },
-    );
-    // A durable execution holds its key while it is suspended, and this process may be gone.
-    if (!execution) {
-      this.held.add(lock);
-      heldHere.add(token);
-    }
-    const { key, owner, fencingToken, elapsedMs, expiresAt } = lock;
-    const waitedMs = Math.round(this.clock.monotonic() - begunAt);
-    const type = acquisitionType(wanted, before, this.clock.now());
-    const from = type !== "acquired" && { previousOwner: before?.owner };
-    this.report({ type, ...from, key, owner, token, fencingToken, elapsedMs, expiresAt, waitedMs } as LockEvent);
-    return lock;
-  }
-
-  /** The record as a reader would find it. */
-  #finishedRecord(wanted: Wanted, { fencingToken, acquiredAt }: Acquisition, prepared: PreparedEnding) {
-    const { keys, token, data } = wanted;
-    const { ending, response, leaseMs, begunAt } = prepared;
-    const [key] = keys;
-    const keyCount = keys.length > 1 ? keys.length : undefined;
-    const { set } = acquireWrite({ ...wanted, key, leaseMs, keyCount }, acquiredAt);
-    const fields = {
-      ...set,
-      fencingToken,
-      ...settle(key, { token }, { ...ending, data: ending.data ?? data }, begunAt).set,
-    };
-    const item = Object.entries(fields).flatMap(([field, value]) =>
-      value === undefined ? [] : [[attributeOf(field), toAttribute(value)]],
-    );
-    const record = this.table.recordIn({ ...keyOf(this.table.layout, key), ...Object.fromEntries(item) });
-    return record && { ...record, ...(response && { result: { value: fromStorable(response) } }) };
   }
 
   /**
@@ -242,7 +94,7 @@ export class Locks {
   finishedBy(refused: Refused): LockRecord | undefined {
     const { finished } = refused;
     if (!finished || !refused.isOfAnotherList) return finished;
-    this.#reportMismatch(finished);
+    this.reportMismatch(finished);
     throw new PayloadMismatchError(finished, "in another order, or another number of times");
   }
 
@@ -267,7 +119,7 @@ export class Locks {
   /** With the response that stands beside it, if it is still there. */
   async withResult(record: LockRecord): Promise<LockRecord> {
     const whole = await this.table.withResult(record);
-    if (whole.result) this.#cache?.complete(whole);
+    if (whole.result) this.cache?.complete(whole);
     return whole;
   }
 
@@ -278,14 +130,14 @@ export class Locks {
   }
 
   async read(key: string): Promise<LockRecord | undefined> {
-    const record = await this.#withTable(() => this.table.read(key));
-    if (record) this.#watch.see(record);
+    const record = await this.withTable(() => this.table.read(key));
+    if (record) this.watch.see(record);
     return record;
   }
 
   /** Forgets a finished record that is not as it was. */
   forget(key: string): void {
-    this.#cache?.delete(key);
+    this.cache?.delete(key);
   }
 
   reportHeld(record: LockRecord): void {
@@ -297,7 +149,7 @@ export class Locks {
     this.#report(record, { type: "dropped" });
   }
 
-  #reportMismatch(record: LockRecord): void {
+  reportMismatch(record: LockRecord): void {
     this.#report(record, { type: "payload-mismatch", status: record.status });
   }
 
@@ -306,14 +158,6 @@ export class Locks {
     this.report({ ...event, key, owner, token, fencingToken, elapsedMs } as LockEvent);
   }
 }
-
-/** How the key came to be ours, and whether that was at somebody's expense. */
-const acquisitionType = ({ force, execution, clockSkewMs }: Wanted, before: LockRecord | undefined, now: number) => {
-  if (!before) return "acquired";
-  if (force && before.expiresAt > now - clockSkewMs) return "forced";
-  const isAgain = execution !== undefined && before.execution === execution;
-  return before.status === "IN_PROGRESS" && !isAgain ? "taken-over" : "acquired";
-};
 
 /**
  * By it, a `LockClient` is known, also one of another copy of this package. The number is that of

@@ -6,7 +6,7 @@ import { inParallel } from "../common/parallel.ts";
  * A promise that knows whether anybody listens to it: a failure that nobody has heard of, nobody
  * has dealt with.
  */
-class Call extends Promise<void> {
+class Call<TResult = unknown> extends Promise<TResult> {
   static override get [Symbol.species]() {
     return Promise;
   }
@@ -17,11 +17,11 @@ class Call extends Promise<void> {
 
   // biome-ignore lint/suspicious/noThenProperty: a promise has one, and `await` calls it
   override then<T, U>(
-    onFulfilled?: ((value: undefined) => T | PromiseLike<T>) | null,
+    onFulfilled?: ((value: TResult) => T | PromiseLike<T>) | null,
     onRejected?: ((reason: unknown) => U | PromiseLike<U>) | null,
   ): Promise<T | U> {
     this.isHeard = true;
-    return super.then(onFulfilled as (() => T | PromiseLike<T>) | null, onRejected);
+    return super.then(onFulfilled, onRejected);
   }
 }
 
@@ -47,8 +47,8 @@ export class UnderWay {
   readonly #calls = new Set<Call>();
 
   /** `isVital`: must not fail unheard. */
-  add(isVital: boolean, work: Promise<void>): Promise<void> {
-    const call = new Call((resolve) => resolve(work));
+  add<T>(isVital: boolean, work: Promise<T>): Promise<T> {
+    const call = new Call<T>((resolve) => resolve(work));
     call.isVital = isVital;
     this.#calls.add(call);
     work.then(

@@ -1,6 +1,16 @@
-import type { LockKey } from "../common/key.ts";
 import type { LockStatus } from "../common/record.ts";
-import { BOOLEAN, KEYS, MS_OR_ZERO, type Rules, TEXT } from "../common/rules.ts";
+import { BOOLEAN, type Contradictions, FUNCTION, KEYS, MS_OR_ZERO, type Rules, TEXT } from "../common/rules.ts";
+import type { OperatorKey } from "./readings.ts";
+
+/** The progress of a scan, after each of its requests. */
+export interface ScanProgress {
+  /** How many items have been looked at. */
+  readonly scanned: number;
+  /** How many records were let through by the filter. */
+  readonly found: number;
+  /** What it has cost so far, in read units; 0 where the engine doesn't say. */
+  readonly readUnits: number;
+}
 
 export interface ListLocksFilter {
   /** Only records of this status. */
@@ -24,14 +34,18 @@ export interface ListLocksFilter {
    * @default `false`
    */
   readonly consistentRead?: boolean | undefined;
+  /** Called after each request with what has been looked at, and what that has cost. */
+  readonly onPage?: ((progress: ScanProgress) => void) | undefined;
 }
 
 export interface PurgeLocksOptions {
   /**
-   * Only these keys.
+   * Only these keys: records, or keys as they are in the client's namespace, or as they are stored.
    * @default every key of the client's namespace
    */
-  readonly keys?: readonly LockKey[] | undefined;
+  readonly keys?: readonly OperatorKey[] | undefined;
+  /** Only keys that begin so, without the client's namespace. */
+  readonly keyPrefix?: string | undefined;
   /**
    * Delete whatever has not been written for this long, in ms: also a lock that is held, and what
    * is still remembered. A renewal is a write.
@@ -44,6 +58,13 @@ export interface PurgeLocksOptions {
    * @default `false`
    */
   readonly finished?: boolean | undefined;
+  /**
+   * Delete nothing, and say what would be deleted.
+   * @default `false`
+   */
+  readonly dryRun?: boolean | undefined;
+  /** Called after each request of the scan with what has been looked at, and what that has cost. */
+  readonly onPage?: ((progress: ScanProgress) => void) | undefined;
 }
 
 export const LIST_LOCKS_RULES: Rules<ListLocksFilter> = {
@@ -53,6 +74,18 @@ export const LIST_LOCKS_RULES: Rules<ListLocksFilter> = {
   expired: BOOLEAN,
   pageSize: "a whole number from 1 to 2147483647",
   consistentRead: BOOLEAN,
+  onPage: FUNCTION,
 };
 
-export const PURGE_LOCKS_RULES: Rules<PurgeLocksOptions> = { keys: KEYS, olderThanMs: MS_OR_ZERO, finished: BOOLEAN };
+export const PURGE_LOCKS_RULES: Rules<PurgeLocksOptions> = {
+  keys: KEYS,
+  keyPrefix: TEXT,
+  olderThanMs: MS_OR_ZERO,
+  finished: BOOLEAN,
+  dryRun: BOOLEAN,
+  onPage: FUNCTION,
+};
+
+export const PURGE_CONTRADICTIONS: Contradictions<PurgeLocksOptions> = [
+  [({ keys, keyPrefix }) => keys !== undefined && keyPrefix !== undefined, "keys and keyPrefix contradict each other"],
+];

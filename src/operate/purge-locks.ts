@@ -1,10 +1,10 @@
-import { toStoredKey } from "../common/key.ts";
 import { holdersOf, type LockRecord } from "../common/record.ts";
 import { checkOptions } from "../common/rules.ts";
 import { readMany } from "../dynamodb/read-many.ts";
 import { removeAsSeen } from "../dynamodb/remove.ts";
 import type { LockClientLike } from "../lock/locks.ts";
-import { PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
+import { PURGE_CONTRADICTIONS, PURGE_LOCKS_RULES, type PurgeLocksOptions } from "./options.ts";
+import { type OperatorKey, oneOf, readingsOf } from "./readings.ts";
 import { forEachRecord, locksToOperate, scan } from "./scan.ts";
 
 /**
@@ -33,8 +33,8 @@ import { forEachRecord, locksToOperate, scan } from "./scan.ts";
  */
 export const purgeLocks = async (locks: LockClientLike, options: PurgeLocksOptions = {}): Promise<string[]> => {
   const internals = locksToOperate("purgeLocks", locks);
-  checkOptions("purgeLocks", options, PURGE_LOCKS_RULES);
-  const { keys, olderThanMs, finished = false } = options;
+  checkOptions("purgeLocks", options, PURGE_LOCKS_RULES, PURGE_CONTRADICTIONS);
+  const { keys, keyPrefix, olderThanMs, finished = false, dryRun = false, onPage } = options;
   const { table, clock, clockSkewMs } = internals;
   const { namespace } = internals.options;
   const isNeeded = (record: LockRecord) => {
@@ -46,14 +46,16 @@ export const purgeLocks = async (locks: LockClientLike, options: PurgeLocksOptio
         status === "RELEASED" || (status === "FINISHED" && (finished || expiresAt <= now - clockSkewMs)),
     );
   };
-  const records = keys
-    ? await readMany(
-        internals,
-        keys.map((key) => toStoredKey(key, namespace)),
-      )
-    : scan(internals, {});
+  const meant = async (asked: readonly OperatorKey[]) => {
+    const readings = asked.map((key) => readingsOf(key, namespace));
+    const found = new Map((await readMany(internals, readings.flat())).map((record) => [record.key, record]));
+    const records = readings.map((some) => oneOf(some.flatMap((key) => found.get(key) ?? [])));
+    return new Set(records.filter((record) => record !== undefined));
+  };
+  const records = keys ? await meant(keys) : scan(internals, { keyPrefix, onPage });
   return forEachRecord(records, "purged", async (record) => {
     if (isNeeded(record)) return undefined;
+    if (dryRun) return record.key;
     try {
       return (await removeAsSeen(table, record)) ? record.key : undefined;
     } finally {

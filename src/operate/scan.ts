@@ -26,7 +26,7 @@ export const locksToOperate = (caller: string, locks: LockClientLike, others: re
 /** The records of the namespace that the filter lets through, page by page. */
 export async function* scan(
   { table, clock, clockSkewMs, options: { namespace } }: Locks,
-  { status, owner, keyPrefix = "", expired, pageSize, consistentRead }: ListLocksFilter,
+  { status, owner, keyPrefix = "", expired, pageSize, consistentRead, onPage }: ListLocksFilter,
 ): AsyncGenerator<LockRecord, void, void> {
   const prefix = namespace === undefined ? keyPrefix : `${namespace}${NAMESPACE_SEPARATOR}${keyPrefix}`;
   const by = clock.now() - clockSkewMs;
@@ -43,8 +43,14 @@ export async function* scan(
   const { TableName, ConditionExpression, ...rest } = table.toRequest(toFilter(filter, table.layout.sortKey));
   const { Key: _, ...expressions } = rest;
   let startKey: Item | undefined;
+  const progress = { scanned: 0, found: 0, readUnits: 0 };
   do {
-    const { Items = [], LastEvaluatedKey } = await table.send(
+    const {
+      Items = [],
+      LastEvaluatedKey,
+      ScannedCount,
+      ConsumedCapacity,
+    } = await table.send(
       "Scan",
       {
         TableName,
@@ -53,11 +59,16 @@ export async function* scan(
         ...(startKey && { ExclusiveStartKey: startKey }),
         ...(pageSize !== undefined && { Limit: pageSize }),
         ...(consistentRead && { ConsistentRead: true }),
+        ...(onPage && { ReturnConsumedCapacity: "TOTAL" }),
       },
       { tries: LARGE_REPLY },
     );
-    const records = (Items as Item[]).flatMap((item) => table.recordIn(item) ?? []);
-    yield* records.filter(matches).map(withoutTokens);
+    const records = (Items as Item[]).flatMap((item) => table.recordIn(item) ?? []).filter(matches);
+    progress.scanned += ScannedCount ?? Items.length;
+    progress.found += records.length;
+    progress.readUnits += ConsumedCapacity?.CapacityUnits ?? 0;
+    onPage?.({ ...progress });
+    yield* records.map(withoutTokens);
     startKey = LastEvaluatedKey;
   } while (startKey);
 }

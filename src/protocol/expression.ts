@@ -91,6 +91,13 @@ const toTemplate = (
   return { expressions, names, values };
 };
 
+/**
+ * TTL is in seconds (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): ms
+ * would never expire.
+ */
+export const ttlOf = ({ retentionMs }: TableLayout, neededUntil: number): number =>
+  Math.ceil((neededUntil + retentionMs) / 1000);
+
 /** Gives a function that makes the requests of writes to a table. */
 export const createRequests = (layout: TableLayout): ((write: Write) => WriteRequest) => {
   const templates = new Map<string, Template>();
@@ -102,11 +109,8 @@ export const createRequests = (layout: TableLayout): ((write: Write) => WriteReq
       set[field] = write.set[field];
       shape += ` ${field}`;
     }
-    // TTL is in seconds
-    // (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): ms would never
-    // expire.
     if (neededUntil !== undefined) {
-      set.ttl = Math.ceil((neededUntil + layout.retentionMs) / 1000);
+      set.ttl = ttlOf(layout, neededUntil);
       shape += " ttl";
     }
     let template = templates.get(shape);

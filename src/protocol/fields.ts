@@ -1,12 +1,12 @@
 /** The table of fields: what a record consists of, and how each part of it is stored. */
-import type { LockRecord, LockStatus, SemaphoreHolder } from "../common/record.ts";
+import type { Intervention, LockRecord, LockStatus, SemaphoreHolder } from "../common/record.ts";
 import type { AttributeValue, Item } from "./item.ts";
 
 /**
- * `json` and `response`: JSON text, read as its value. `response` may be a number, too: which
- * companion has it.
+ * `json`, `note` and `response`: JSON text, read as its value. `response` may be a number, too: which
+ * companion has it. A `note` that can't be read is left out, and nobody is told.
  */
-type FieldKind = "text" | "number" | "json" | "response";
+type FieldKind = "text" | "number" | "json" | "note" | "response";
 type Field = readonly [
   attribute: string,
   kind: FieldKind,
@@ -43,6 +43,7 @@ export const FIELDS: Readonly<Record<string, Field>> = {
   keyList: ["key_list", "text", undefined, undefined, ""],
   data: ["data", "json", "#d"],
   permits: ["permits", "number"],
+  intervention: ["intervention", "note"],
 };
 
 /** The fields without which an item is not ours. */
@@ -54,6 +55,8 @@ export const attributeOf = (field: string): string => FIELDS[field]?.[0] ?? fiel
 export const slotAttribute = (slot: number): string => `slot_${slot}`;
 /** Attribute of that holder's fencing token, which only a top-level attribute can be given. */
 export const slotFenceAttribute = (slot: number): string => `${slotAttribute(slot)}_fence`;
+/** Attribute of what an operator last did to the slot. It outlives the holder. */
+export const slotInterventionAttribute = (slot: number): string => `${slotAttribute(slot)}_note`;
 
 /**
  * A value as DynamoDB takes it: text, a number, bytes, a map of fields, or `null` for the response
@@ -138,6 +141,7 @@ const toHolders = (item: Item): SemaphoreHolder[] =>
         leaseMs,
         acquiredAt,
       } = readFields(M ?? {}).record as unknown as SemaphoreHolder;
+      const note = item[slotInterventionAttribute(Number(slot))];
       return {
         slot: Number(slot),
         status: status === "RELEASED" && expiresAt < Number.POSITIVE_INFINITY ? status : ("IN_PROGRESS" as const),
@@ -147,6 +151,7 @@ const toHolders = (item: Item): SemaphoreHolder[] =>
         acquiredAt,
         expiresAt,
         fencingToken: Number(item[`${attribute}_fence`]?.N ?? 0),
+        ...(note && { intervention: read("note", note) as Intervention }),
       };
     })
     .sort((a, b) => a.slot - b.slot);

@@ -1,7 +1,8 @@
 /** The writes of an operator, as pure functions of what was seen. */
-import type { LockRecord, LockStatus } from "../common/record.ts";
+import type { Intervention, LockRecord, LockStatus, SemaphoreHolder } from "../common/record.ts";
 import type { TableLayout } from "./expression.ts";
-import { STATES, slotsOf, type Write } from "./writes.ts";
+import { slotAttribute, slotInterventionAttribute } from "./fields.ts";
+import { type Ending, MAX_SEMAPHORE_LEASE_MS, STATES, type Write } from "./writes.ts";
 
 /**
  * The condition that a record is still as it was seen, to delete it. The next acquisition of the
@@ -15,19 +16,57 @@ export const asSeen = ({ key, token, status, expiresAt, updatedAt, fencingToken 
   values: { token, status, expiresAt, updatedAt, fencingToken },
 });
 
+/** What an operator does to an acquisition. `token`: a new one, for the record. */
+export interface OperatorAct extends Intervention {
+  readonly token: string;
+}
+
+/** The note of it that stays in the record. */
+const noteOf = ({ token: _, ...note }: OperatorAct): string => JSON.stringify(note satisfies Intervention);
+
 /**
- * Frees a key whoever holds it, if it is the acquisition that was seen; renewed since or not. The
- * token is a new one: a late write of the holder must not take the record for one that it settled
- * itself. A semaphore loses all its holders.
+ * Ends the acquisition that was seen, if it is still in the state that was seen; renewed since or
+ * not. The token is a new one: a late write of the holder must not take the record for one that it
+ * settled itself.
  */
-export const forceRelease = (seen: LockRecord, token: string, now: number): Write => ({
-  key: seen.key,
-  condition: "#token = :seenToken AND #status = :seenStatus",
-  values: { seenToken: seen.token, seenStatus: seen.status },
-  set: { status: STATES.released, token, expiresAt: 0, updatedAt: now },
-  remove: ["result", "failure", "permits", ...slotsOf(seen)],
-  neededUntil: now,
-});
+export const endSeen = (seen: LockRecord, operation: OperatorAct, ending: Ending): Write => {
+  const { rememberMs = 0, ...rest } = ending;
+  const overAt = operation.at + rememberMs;
+  const set: Record<string, unknown> = {
+    ...rest,
+    token: operation.token,
+    expiresAt: rememberMs && overAt,
+    updatedAt: operation.at,
+    intervention: noteOf(operation),
+  };
+  return {
+    key: seen.key,
+    condition: "#token = :seenToken AND #status = :seenStatus",
+    values: { seenToken: seen.token, seenStatus: seen.status },
+    set,
+    remove: ["result", "failure", "finalStatus"].filter((field) => set[field] === undefined),
+    neededUntil: overAt,
+  };
+};
+
+/** Takes a permit of a semaphore from its holder, if that still has it. */
+export const endHolder = (key: string, { slot, token }: SemaphoreHolder, operation: OperatorAct): Write => {
+  const at = slotAttribute(slot);
+  return {
+    key,
+    // Something else wrote a slot without a token: no acquisition would take it.
+    condition: token ? `${at}.#token = :seenToken AND ${at}.#status = :held` : `attribute_not_exists(${at}.#token)`,
+    values: { seenToken: token, held: STATES.held },
+    set: {
+      [`${at}.status`]: STATES.released,
+      [`${at}.token`]: operation.token,
+      [`${at}.expiresAt`]: 0,
+      [slotInterventionAttribute(slot)]: noteOf(operation),
+      updatedAt: operation.at,
+    },
+    neededUntil: operation.at + MAX_SEMAPHORE_LEASE_MS,
+  };
+};
 
 /** Which records a scan gives back. */
 export interface ScanFilter {

@@ -13,7 +13,7 @@
  * its own (semaphore.ts).
  */
 import type { LockRecord } from "../common/record.ts";
-import { FIELDS, slotAttribute, slotFenceAttribute } from "./fields.ts";
+import { FIELDS, slotAttribute, slotFenceAttribute, slotInterventionAttribute } from "./fields.ts";
 
 /** One conditional write to one item, as data. Fields are named as in fields.ts. */
 export interface Write {
@@ -77,6 +77,8 @@ export interface Claim extends Asked {
 /** The proof of ownership that a holder's later writes carry. */
 export interface Proof {
   readonly token: string;
+  /** By it, the holder knows what an operator did to it. */
+  readonly fencingToken?: number;
   /** The slot that a holder of a semaphore has. */
   readonly slot?: number | undefined;
 }
@@ -124,7 +126,7 @@ export const NEXT_FENCE = Symbol("if_not_exists(#fencingToken, :acquiredAt) + :o
 
 /** The attributes of a semaphore's slots, which its record loses when it becomes another's. */
 export const slotsOf = ({ holders = [] }: Pick<LockRecord, "holders">): string[] =>
-  holders.flatMap(({ slot }) => [slotAttribute(slot), slotFenceAttribute(slot)]);
+  holders.flatMap(({ slot }) => [slotAttribute(slot), slotFenceAttribute(slot), slotInterventionAttribute(slot)]);
 
 /** Takes the key if it is absent or free, or from the acquisition that was `seen`. */
 export const acquire = (claim: Claim, now: number): Write => {
@@ -150,7 +152,8 @@ export const acquire = (claim: Claim, now: number): Write => {
     keyCount,
     keyList,
   };
-  const isStale = (field: string) => set[field] === undefined && field !== "data" && field !== "permits";
+  const stays = ["data", "permits", "intervention"];
+  const isStale = (field: string) => set[field] === undefined && !stays.includes(field);
   return {
     key,
     condition: `attribute_not_exists(#key) OR ${OURS} AND (${free.join(" OR ")})${fence ? " AND #fencingToken < :fencingToken" : ""}`,

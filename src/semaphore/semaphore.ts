@@ -1,6 +1,7 @@
 import { type LockKey, toStoredKey } from "../common/key.ts";
 import { checkArgument, checkOptions, FUNCTION, type Rules, refuse } from "../common/rules.ts";
 import { LOCK_CLIENT } from "../lambda/options.ts";
+import { attemptLock } from "../lock/attempt.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { type LockClientLike, type Locks, locksIn } from "../lock/locks.ts";
@@ -89,7 +90,7 @@ export const semaphore = (locks: LockClientLike, key: LockKey, options: Semaphor
     const { options: defaults } = client;
     const { leaseMs = defaults.leaseMs ?? DEFAULTS.leaseMs, heartbeatMs = defaults.heartbeatMs } = given;
     refuse(caller, { ...given, leaseMs, heartbeatMs }, LEASE_CONTRADICTIONS);
-    const outcome = await client.attempt([stored], { ...given, semaphore: permit });
+    const outcome = await attemptLock(client, [stored], { ...given, semaphore: permit });
     if (isRefused(outcome)) client.reportHeld(outcome.record);
     return outcome;
   };

@@ -5,7 +5,6 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import {
   dynamoLock,
-  forceRelease,
   LockClient,
   type LockClientOptions,
   LockHeldError,
@@ -20,6 +19,7 @@ import {
 } from "../../src/index.ts";
 import { consumer, failures, queue, shop } from "../support/batches.ts";
 import { countingClient, lockTable } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { lambdaContext } from "../support/lambda.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -144,7 +144,7 @@ describe("keys", () => {
     expect(await locks.count(b)).toBe(0);
     expect(await locks.waitUntilFinished([a, b])).toEqual([]);
     expect(await purgeLocks(locks, { keys: [b], finished: true, olderThanMs: 0 })).toEqual([]); // just taken
-    expect(await forceRelease(locks, b)).toMatchObject({ status: "FINISHED" });
+    expect(await freeKey(locks, b)).toMatchObject({ status: "FINISHED" });
   });
 
   it("of 64 bits don't meet their neighbours", async () => {
@@ -172,7 +172,7 @@ describe("keys", () => {
     }
     await refused(() => locks.waitUntilFinished(["a", wrong]));
     await refused(() => purgeLocks(locks, { keys: ["a", wrong] }));
-    await refused(() => forceRelease(locks, wrong));
+    await refused(() => freeKey(locks, wrong));
     expect(sent).toEqual([]);
   });
 
@@ -609,11 +609,11 @@ describe.each(doors)("a list of keys, %s", (_door, run) => {
     const [a, b] = [fresh(), fresh()];
     await locks.run([a, b], () => {});
     expect(await run([b, a], locks, "first")).toBe("first");
-    await Promise.all([a, b].map((key) => forceRelease(locks, key)));
+    await Promise.all([a, b].map((key) => freeKey(locks, key)));
     expect(await run([a, b, a], locks, "second")).toBe("second");
     expect(await run([a, b, a], locks, "third")).toBe("second");
     expect((await table.item(a))?.key_list?.S).toMatch(/^[\w-]{43}$/);
-    await Promise.all([a, b].map((key) => forceRelease(locks, key)));
+    await Promise.all([a, b].map((key) => freeKey(locks, key)));
     expect(await run(a, locks, "alone")).toBe("alone");
     expect((await table.item(a))?.key_list).toBeUndefined();
   });

@@ -5,18 +5,19 @@ import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
 import { mockClient } from "aws-sdk-client-mock";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import {
+  breakLock,
   createLockTable,
   describeLock,
   dynamoLock,
   dynamoLockBatch,
   dynamoSemaphore,
-  forceRelease,
+  finishLock,
+  forgetLock,
   LockClient,
   LockKeyError,
   LockOptionsError,
   listLocks,
   purgeLocks,
-  releaseAllLocks,
   withLock,
   withLockBatch,
 } from "../../src/index.ts";
@@ -303,15 +304,33 @@ describe("an argument that is missing or misplaced is an error before anything i
 
   it.each<[string, () => unknown, string]>([
     [
-      "forceRelease(key)",
-      () => forceRelease(wrong("k"), wrong(undefined)),
-      "forceRelease: locks, the first argument, must be a LockClient, got 'k'",
+      "breakLock(key)",
+      () => breakLock(wrong("k"), wrong(undefined)),
+      "breakLock: locks, the first argument, must be a LockClient, got 'k'",
     ],
-    ["forceRelease(key, locks)", () => forceRelease(wrong("k"), wrong(locks)), "must be a LockClient"],
+    ["breakLock(key, locks)", () => breakLock(wrong("k"), wrong(locks)), "must be a LockClient"],
     [
-      "forceRelease(locks, key, options)",
-      () => forceRelease(locks, "k", wrong({ fencingToken: 5 }) as never),
-      "takes no options, got [Object]",
+      "breakLock(locks, key)",
+      () => breakLock(locks, "k"),
+      "breakLock: which acquisition? Give its record, or its fencingToken, or any: true",
+    ],
+    ["forgetLock(locks, key)", () => forgetLock(locks, "k"), "forgetLock: which acquisition?"],
+    ["finishLock(locks, key)", () => finishLock(locks, "k"), "finishLock: which acquisition?"],
+    [
+      "breakLock with two guards",
+      () => breakLock(locks, "k", { fencingToken: 5, any: true }),
+      "breakLock: fencingToken and any: true contradict each other",
+    ],
+    ["finishLock of any", () => finishLock(locks, "k", wrong({ any: true })), "finishLock: unknown option 'any'"],
+    [
+      "breakLock with a long reason",
+      () => breakLock(locks, "k", { fencingToken: 5, why: "x".repeat(501) }),
+      "why must be a non-empty string of whole characters, of at most 500 bytes",
+    ],
+    [
+      "finishLock with a result that JSON can't carry",
+      () => finishLock(locks, "k", { fencingToken: 5, result: 1n }),
+      "finishLock: result can't be stored: there is a BigInt in it",
     ],
     [
       "listLocks()",
@@ -321,12 +340,6 @@ describe("an argument that is missing or misplaced is an error before anything i
     ["listLocks(filter)", () => listLocks(wrong({ owner: "x" })), "must be a LockClient, got [Object]"],
     ["purgeLocks(client)", () => purgeLocks(wrong(client)), "must be a LockClient, got [DynamoDBClient]"],
     ["purgeLocks(options)", () => purgeLocks(wrong({ olderThanMs: 1 })), "purgeLocks: locks, the first argument,"],
-    ["releaseAllLocks()", () => releaseAllLocks(wrong(undefined)), "releaseAllLocks: locks, the first argument,"],
-    [
-      "releaseAllLocks(locks, options)",
-      () => releaseAllLocks(locks, wrong({ owner: "x" }) as never),
-      "takes no options",
-    ],
     [
       "createLockTable(options)",
       () => createLockTable(wrong({ tableName: "t" })),
@@ -385,7 +398,8 @@ describe("an argument that is missing or misplaced is an error before anything i
     ["get()", () => locks.get(undefined), "key is missing"],
     ["get of several keys", () => locks.get(wrong(["a", "b"])), "got [Array]"],
     ["count of several keys", () => locks.count(wrong(["a", "b"])), "got [Array]"],
-    ["forceRelease(locks)", () => forceRelease(locks, undefined), "key is missing"],
+    ["breakLock of what is no record", () => breakLock(locks, wrong({ key: "k" })), "or a bigint, got [Object]"],
+    ["breakLock(locks)", () => breakLock(locks, undefined, { any: true }), "key is missing"],
     ["waitUntilFinished of lists", () => locks.waitUntilFinished(wrong([["a", "b"]])), "got [Array]"],
   ])("%s", (_name, call, message) => refused(call, message, LockKeyError));
 

@@ -67,9 +67,9 @@ describe("order", () => {
 
   it("each is shipped from the sample event, and not again from its redelivery", async () => {
     expect(await app.invoke("OrderFunction", eventFile("OrderFunction"))).toEqual(none);
-    expect(app.wire.actions).toHaveLength(2 * 2);
+    expect(app.wire.actions).toEqual(["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"]);
     expect(await app.invoke("OrderFunction", eventFile("OrderFunction"))).toEqual(none);
-    expect(app.wire.actions).toHaveLength(2 * 2 + 2);
+    expect(app.wire.actions.slice(2)).toEqual(["dynamodb:PartiQLInsert", "dynamodb:BatchGetItem"]);
     expect(await app.table.item("orders#order-1042")).toMatchObject({ status: { S: "FINISHED" } });
     expect(await app.table.item("orders#order-1043")).toMatchObject({ status: { S: "FINISHED" } });
   });
@@ -106,9 +106,10 @@ describe("stock", () => {
 
   it("is moved once by the sample event, however often that comes", async () => {
     expect(await app.invoke("StockFunction", eventFile("StockFunction"))).toEqual(none);
-    expect(app.wire.actions).toHaveLength(3 * 2);
+    // The two of one item are finished one after the other.
+    expect(app.wire.actions).toEqual(["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:UpdateItem"]);
     expect(await app.invoke("StockFunction", eventFile("StockFunction"))).toEqual(none);
-    expect(app.wire.actions).toHaveLength(3 * 2 + 3);
+    expect(app.wire.actions.slice(3)).toEqual(["dynamodb:PartiQLInsert", "dynamodb:BatchGetItem"]);
   });
 
   it("of an item waits behind a movement that fails; that of others doesn't", async () => {
@@ -153,9 +154,9 @@ describe("readings", () => {
 
   it("are stored once from the sample event, and not again when the shard is read again", async () => {
     expect(await app.invoke("ReadingFunction", sample)).toEqual(none);
-    expect(app.wire.actions).toHaveLength(3 * 2);
+    expect(app.wire.actions).toEqual(["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:UpdateItem"]);
     expect(await app.invoke("ReadingFunction", sample)).toEqual(none);
-    expect(app.wire.actions).toHaveLength(3 * 2 + 3);
+    expect(app.wire.actions.slice(3)).toEqual(["dynamodb:PartiQLInsert", "dynamodb:BatchGetItem"]);
   });
 
   it("stop at the first that fails, from where the shard is retried", async () => {
@@ -221,7 +222,7 @@ describe("payment", () => {
     const { "idempotency-key": _, ...headers } = sample.headers;
     expect(await app.invoke("PaymentFunction", { ...sample, headers })).toMatchObject({
       statusCode: 400,
-      body: expect.stringContaining("key is missing"),
+      body: expect.stringContaining("The header Idempotency-Key is missing"),
     });
     expect(app.wire.actions).toEqual([]);
   });

@@ -1,19 +1,40 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { DescribeTableCommand, DescribeTimeToLiveCommand } from "@aws-sdk/client-dynamodb";
-import type { KinesisStreamRecord } from "aws-lambda";
+import type { KinesisStreamRecord, SQSRecord } from "aws-lambda";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundle, root, samFunction, template } from "../../scripts/sam-template.ts";
-import { deploy, eventFile, functionNames } from "./deploy.ts";
+import { createReporter } from "../../src/common/report.ts";
+import type { LockEvent } from "../../src/index.ts";
+import { deploy, eventFile, type FunctionName, functionNames } from "./deploy.ts";
 
 const run = promisify(execFile);
 const { Resources } = template;
 const properties = (name: string) => Resources[name]?.Properties ?? {};
+
+/** Every event, as the reporter tells of it. */
+const observed = (about: object) => {
+  const types = [
+    ...readFileSync(join(root, "src/common/report.ts"), "utf8").matchAll(
+      /^ {2}"?([a-z-]+)"?: \["(?:debug|warn|error)"|^ {2}"?([a-z-]+)"?: \[$/gm,
+    ),
+  ];
+  return {
+    EVENT_TYPES: types.map(([, inline, long]) => (inline ?? long) as LockEvent["type"]),
+    metricsOf: (type: LockEvent["type"]) => {
+      const names: string[] = [];
+      const metrics = { addMetric: (name: string) => names.push(name) };
+      createReporter({ metrics, onEvent: () => {} })({ ...about, type } as LockEvent);
+      return names;
+    },
+  };
+};
 
 let app: Awaited<ReturnType<typeof deploy>>;
 beforeAll(async () => {
@@ -39,13 +60,47 @@ describe("the table", () => {
   });
 });
 
+describe("the alarms", () => {
+  const event = {
+    key: "k",
+    owner: "o",
+    token: "t",
+    fencingToken: 1,
+    elapsedMs: 1,
+    waitedMs: 1,
+    records: 1,
+    reason: "expired",
+  };
+  /** The lines that are logged for events which count for a metric. */
+  const linesOf = (metric: string) => {
+    const { EVENT_TYPES, metricsOf } = observed(event);
+    return EVENT_TYPES.filter((type) => metricsOf(type).includes(metric)).map((type) => `Lock ${type}`);
+  };
+
+  it.each(["LockLost", "LockFailed"])("on %s count the lines of the events that the metric counts", (metric) => {
+    const { FilterPattern, MetricTransformations } = properties(`${metric}Filter`);
+    const [{ MetricName, MetricNamespace }] = MetricTransformations;
+    const messages = [...FilterPattern.matchAll(/\$\.message = "(.*?)"/g)].map(([, message]) => message);
+    expect(messages.toSorted()).toEqual(linesOf(metric).toSorted());
+    const alarm = properties(`${metric}Alarm`);
+    expect([alarm.MetricName, alarm.Namespace]).toEqual([MetricName, MetricNamespace]);
+    expect([MetricName, alarm.Threshold, alarm.TreatMissingData]).toEqual([metric, 1, "notBreaching"]);
+  });
+
+  it("have a dashboard whose body is JSON", () => {
+    const { widgets } = JSON.parse(properties("LockDashboard").DashboardBody);
+    expect(widgets).toHaveLength(4);
+  });
+});
+
 describe("the role", () => {
   it.each(functionNames)("of %s allows what its handler sends, on the table, and nothing else", async (name) => {
     app.wire.actions.length = 0;
     const event = eventFile(name);
+    if ("Records" in event) await invokeWithOne(name, event as never); // a batch of one record is not bulk
+    if (name === "ReadingFunction") await waitsFor("reading-held"); // as only this one does
     await app.invoke(name, event); // runs
     await app.invoke(name, event); // is answered from the record
-    if (name === "ReadingFunction") await waitsFor("reading-held"); // as only this one does
     const sent = [...new Set(app.wire.actions)];
     expect(sent).not.toEqual([]);
     expect(samFunction(name).statements).toEqual([
@@ -53,6 +108,16 @@ describe("the role", () => {
     ]);
   });
 });
+
+/** Delivers a batch with one record, about something of its own. */
+const invokeWithOne = (name: FunctionName, { Records }: { Records: readonly (SQSRecord | KinesisStreamRecord)[] }) => {
+  const record = structuredClone(Records[0]) as SQSRecord | KinesisStreamRecord;
+  const alone = (text: string) => text.replace(/-\d+"/, '-alone"');
+  if ("body" in record) record.body = alone(record.body);
+  else
+    record.kinesis.data = Buffer.from(alone(Buffer.from(record.kinesis.data, "base64").toString())).toString("base64");
+  return app.invoke(name, { Records: [record] } as never);
+};
 
 /** A function that waits looks at the key meanwhile. */
 const waitsFor = async (readingId: string) => {

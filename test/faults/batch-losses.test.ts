@@ -1,7 +1,7 @@
 /** Records that would be acknowledged though nobody did them, or done again behind what came after them. */
 import type { SQSEvent } from "aws-lambda";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { forceRelease, LockBatchError, LockClient, PayloadMismatchError, withLockBatch } from "../../src/index.ts";
+import { LockBatchError, LockClient, PayloadMismatchError, withLockBatch } from "../../src/index.ts";
 import {
   consumer,
   failing,
@@ -15,6 +15,7 @@ import {
   shop,
 } from "../support/batches.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess, lost, turn } from "../support/process.ts";
 
@@ -242,7 +243,7 @@ describe("a finish that fails midway in a message group", () => {
     const { options, namespace, statuses } = shop(table);
     const operator = new LockClient({ client: table.client, tableName: table.tableName });
     const { invoke } = consumer(options, async () => {
-      await forceRelease(operator, `${namespace}#r1`);
+      await freeKey(operator, `${namespace}#r1`);
     });
     expect(await invoke(group("r1", "r2"))).toEqual(failures());
     expect(await statuses("r1", "r2")).toEqual(["RELEASED", "FINISHED"]);

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { type DynamoLockBatchOptions, forceRelease, LockClient, LockError, LockKeyError } from "../../src/index.ts";
+import { type DynamoLockBatchOptions, LockClient, LockError, LockKeyError } from "../../src/index.ts";
 import {
   consumer,
   failures,
@@ -16,6 +16,7 @@ import {
 } from "../support/batches.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable, loseReplies } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess, turn } from "../support/process.ts";
 
@@ -352,7 +353,7 @@ describe("after the handler", () => {
     const { options, namespace, types } = shop(table);
     const operator = new LockClient({ client: table.client, tableName: table.tableName });
     const { invoke } = consumer(options, async () => {
-      await forceRelease(operator, `${namespace}#a`);
+      await freeKey(operator, `${namespace}#a`);
     });
     expect(await invoke(queue("a", "b"))).toEqual(failures());
     expect(types().toSorted()).toEqual(["acquired", "acquired", "finished", "lost"]);

@@ -1,8 +1,9 @@
 /** Finished records in memory: they must say what the table says. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { forceRelease, type LockContext, LockHeldError, purgeLocks, withLock, withLockBatch } from "../../src/index.ts";
+import { type LockContext, LockHeldError, purgeLocks, withLock, withLockBatch } from "../../src/index.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { deferred } from "../support/middy.ts";
 import { aProcess, losing, lost, noise } from "../support/process.ts";
@@ -93,11 +94,11 @@ describe("a key that this very process has taken back", () => {
     await expect(locks.once(key, () => "ran again")).rejects.toBeInstanceOf(LockHeldError);
   });
 
-  it("by forceRelease of the same LockClient: can run again", async () => {
+  it("by freeKey of the same LockClient: can run again", async () => {
     const { locks } = aProcess(table.tableName, { cacheSize: 10 });
     const key = freshKey();
     await locks.once(key, () => "first");
-    await forceRelease(locks, key);
+    await freeKey(locks, key);
     expect(await replays(locks, key)).toBe("ran again");
   });
 
@@ -147,7 +148,7 @@ describe("a reply that is on its way while this very process takes the key back"
     };
   /** How the key becomes free meanwhile. */
   const takings: Record<string, (ours: Process, key: string) => Promise<unknown>> = {
-    forceRelease: ({ locks }, key) => forceRelease(locks, key),
+    freeKey: ({ locks }, key) => freeKey(locks, key),
     purgeLocks: async ({ locks, clock }, key) => {
       clock.freeze(2_000); // no request is given up
       return purgeLocks(locks, { keys: [key], finished: true });
@@ -205,7 +206,7 @@ describe("a reply that is on its way while this very process takes the key back"
       };
       await take(ours, key).catch(() => {});
       ours.state.wire = wire;
-      await forceRelease(aProcess(table.tableName).locks, key);
+      await freeKey(aProcess(table.tableName).locks, key);
       expect(await replays(ours.locks, key)).toBe("ran again");
     }
   });
@@ -217,7 +218,7 @@ describe("a reply that is on its way while this very process takes the key back"
     const late = holdReply(ours);
     const asked = ours.locks.once(key, () => "never");
     await late.arrived;
-    await forceRelease(ours.locks, another);
+    await freeKey(ours.locks, another);
     late.goOn();
     expect(await asked).toBe("first");
     const before = ours.state.sent.length;
@@ -253,7 +254,7 @@ describe("a reply that is on its way while this very process takes the key back"
     const late = holdReply(ours);
     const first = handler(event(), lambdaContext());
     await late.arrived;
-    await forceRelease(ours.locks, key);
+    await freeKey(ours.locks, key);
     late.goOn();
     await first;
     await handler(event(), lambdaContext());

@@ -104,18 +104,19 @@ const doors: Record<string, (scene: Scene, key: string) => Promise<unknown>> = O
       },
     ])
     .concat([
-      [
-        "withLockBatch",
+      ...[false, true].map((bulk) => [
+        `withLockBatch${bulk ? " with bulk" : ""}`,
         async ({ locks, begin, invocation }: Scene, key: string) => {
           const handler = withLockBatch(async () => void begin(), {
             key: (record: unknown) => orderOf(record as never),
             namespace: false,
             locks,
+            bulk,
             settleMs: 10_000,
           } as never) as (event: object, context: Context) => Promise<unknown>;
           return handler(queue(key, `${key}-b`, `${key}-c`), invocation());
         },
-      ],
+      ]),
       [
         "once",
         async ({ locks, begin }: Scene, key: string) =>

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Lock } from "../../src/index.ts";
 import { semaphore } from "../../src/index.ts";
+import { attemptLock } from "../../src/lock/attempt.ts";
 import { manualClock, TODAY } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { locksOf } from "../support/locks.ts";
@@ -108,8 +109,8 @@ describe("a durable execution", () => {
     const key = freshKey();
     const options = { leaseMs: 60_000, heartbeatMs: false, execution: "arn:1", owner: "arn:1" } as const;
     const one = aProcess(table.tableName);
-    await locksOf(one.locks).attempt([`${key}-1`, `${key}-2`], options);
+    await attemptLock(locksOf(one.locks), [`${key}-1`, `${key}-2`], options);
     const two = aProcess(table.tableName, { clock: manualClock(TODAY - 500) });
-    expect(await locksOf(two.locks).attempt([`${key}-1`, `${key}-2`], options)).toMatchObject({ status: "held" });
+    expect(await attemptLock(locksOf(two.locks), [`${key}-1`, `${key}-2`], options)).toMatchObject({ status: "held" });
   });
 });

@@ -3,6 +3,7 @@ import { DeleteItemCommand, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createLockTable, type LockContext, PayloadMismatchError, withLock } from "../../src/index.ts";
+import { attemptLock } from "../../src/lock/attempt.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { locksOf } from "../support/locks.ts";
@@ -108,7 +109,7 @@ describe("a record has at most 4 kB, and one that has its response beside it at 
           fc.pre((JSON.stringify(data)?.length ?? 0) < 300);
           const { locks, consumed } = metered(table.tableName, { owner });
           const name = `${freshKey()}${key}`;
-          const lock = await locksOf(locks).attempt([name], {
+          const lock = await attemptLock(locksOf(locks), [name], {
             data,
             ...(hasFingerprint && { fingerprint: "f".repeat(43) }),
           });
@@ -153,11 +154,11 @@ describe("a fingerprint", () => {
   it("is not compared with a record that is long gone: an eventually consistent read", async () => {
     const [ours, theirs] = [aProcess(table.tableName), aProcess(table.tableName)];
     const key = freshKey();
-    const before = await locksOf(theirs.locks).attempt([key], { fingerprint: "of another payload" });
+    const before = await attemptLock(locksOf(theirs.locks), [key], { fingerprint: "of another payload" });
     const stale = await table.item(key);
     if (!("release" in before)) throw new Error("taken");
     await before.release();
-    const work = () => locksOf(theirs.locks).attempt([key], { fingerprint: "ours" });
+    const work = () => attemptLock(locksOf(theirs.locks), [key], { fingerprint: "ours" });
     const holder = await work();
     if (!("finish" in holder)) throw new Error("taken");
     let reads = 0;
@@ -170,9 +171,8 @@ describe("a fingerprint", () => {
       }
       return reply;
     };
-    const attempt = await locksOf(ours.locks)
-      .attempt([key], { fingerprint: "ours", waitMs: 60_000 })
-      .catch((error: unknown) => error);
+    const waiting = attemptLock(locksOf(ours.locks), [key], { fingerprint: "ours", waitMs: 60_000 });
+    const attempt = await waiting.catch((error: unknown) => error);
     expect(attempt).not.toBeInstanceOf(PayloadMismatchError);
   });
 

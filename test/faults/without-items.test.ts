@@ -14,7 +14,6 @@ import {
 import { mockClient } from "aws-sdk-client-mock";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
-  forceRelease,
   LockClient,
   type LockHeldError,
   LockLostError,
@@ -24,6 +23,7 @@ import {
 } from "../../src/index.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { aProcess, lost } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
@@ -145,7 +145,7 @@ describe("on an engine that doesn't show the item", () => {
       }
       return send().catch(hideItems);
     };
-    expect((await forceRelease(locks, key))?.owner).toBe("the next");
+    expect((await freeKey(locks, key))?.owner).toBe("the next");
     expect((await table.item(key))?.status?.S).toBe("RELEASED");
   });
 

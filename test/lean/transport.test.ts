@@ -1,5 +1,6 @@
 /** The transport on a real engine: what it sends arrives, and what comes back is as from the AWS SDK. */
 import {
+  BatchExecuteStatementCommand,
   BatchGetItemCommand,
   DynamoDBClient,
   GetItemCommand,
@@ -43,6 +44,12 @@ const partsOf = (reply: unknown) => {
 };
 
 describe("Bytes", () => {
+  const read = () => ({ Statement: `SELECT * FROM "${TableName}" WHERE lock_id = ?`, Parameters: [Key.lock_id] });
+  const again = () => ({
+    Statement: `INSERT INTO "${TableName}" VALUE {'lock_id': ?, 'b': ?}`,
+    Parameters: [Key.lock_id, { B: bytes(9) }],
+    ReturnValuesOnConditionCheckFailure: "ALL_OLD" as const,
+  });
   const refused = {
     Key,
     UpdateExpression: "SET x = :x",
@@ -60,6 +67,8 @@ describe("Bytes", () => {
       UpdateItemCommand,
       () => ({ TableName, Key, UpdateExpression: "SET n = n", ReturnValues: "ALL_OLD" }),
     ],
+    ["BatchExecuteStatement", BatchExecuteStatementCommand, () => ({ Statements: [read()] })],
+    ["BatchExecuteStatement", BatchExecuteStatementCommand, () => ({ Statements: [again()] })],
     ["UpdateItem", UpdateItemCommand, () => ({ TableName, ...refused })],
     [
       "TransactWriteItems",
@@ -118,6 +127,10 @@ describe("Bytes", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), value, { noNullPrototype: true }), (any) => {
         const reply = { Item: any, Items: [any], CancellationReasons: [{ Item: any }, {}], Attributes: null };
+        const statements = { Responses: [{ Item: any, TableName: "B" }, { Error: { Code: "B", Item: any } }, {}] };
+        expect(decode(encode(statements))).toEqual(statements);
+        const batch = { Responses: { B: [any] }, UnprocessedKeys: { B: { Keys: [any] }, L: {} } };
+        expect(decode(encode(batch))).toEqual(batch);
         expect(decode(encode(reply))).toEqual(reply);
       }),
     );

@@ -6,8 +6,9 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { DynamoDBDocumentClient, TransactWriteCommand } from "@aws-sdk/lib-dynamodb";
 import { beforeAll, describe, expect, it } from "vitest";
-import { createLockTable, forceRelease, semaphore } from "../../src/index.ts";
+import { createLockTable, semaphore } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { takes } from "../support/locks.ts";
 import { aProcess, noise } from "../support/process.ts";
 
@@ -95,8 +96,8 @@ describe("a commit", () => {
     const key = freshKey();
     await orders.put({ lock_id: { S: key } });
     const lock = await locks.acquire(key);
-    await forceRelease(locks, key);
-    await expect(lock.commit([putOnce(key)])).rejects.toMatchObject({ code: "LOCK_LOST", reason: "stolen" });
+    await freeKey(locks, key);
+    await expect(lock.commit([putOnce(key)])).rejects.toMatchObject({ code: "LOCK_LOST", reason: "broken" });
   });
 
   it("of a record that somebody deleted is lost", async () => {

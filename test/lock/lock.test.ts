@@ -12,6 +12,7 @@ import {
 import { manualClock } from "../support/clock.ts";
 import { countingClient, followRequests, lockTable } from "../support/dynamodb.ts";
 import { takes } from "../support/locks.ts";
+import { aProcess } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
@@ -435,5 +436,32 @@ describe("run and once", () => {
       message: "no such account",
       statusCode: 404,
     });
+  });
+});
+
+describe("idempotencyKey, for a service that takes one", () => {
+  it("is the same in every run under a key, and another for any other key, part and namespace", async () => {
+    const one = aProcess(table.tableName, { namespace: "payments" });
+    const other = aProcess(table.tableName, { namespace: "payments" });
+    const key = freshKey();
+    const first = await one.locks.acquire(key);
+    const given = [first.idempotencyKey(), first.idempotencyKey("charge"), first.idempotencyKey("refund")];
+    await first.release();
+    const second = await other.locks.acquire(key);
+    expect([second.idempotencyKey(), second.idempotencyKey("charge"), second.idempotencyKey("refund")]).toEqual(given);
+    const elsewhere = aProcess(table.tableName, { namespace: "refunds" });
+    const others = [
+      (await one.locks.acquire(freshKey())).idempotencyKey(),
+      (await elsewhere.locks.acquire(key)).idempotencyKey(),
+      (await one.locks.acquire([freshKey(), freshKey()])).idempotencyKey(),
+    ];
+    const all = [...given, ...others];
+    expect(new Set(all).size).toBe(all.length);
+    for (const each of all) expect(each).toMatch(/^[\w-]{43}$/);
+  });
+
+  it("refuses a part that is no text", async () => {
+    const lock = await aProcess(table.tableName).locks.acquire(freshKey());
+    expect(() => lock.idempotencyKey(7 as never)).toThrow("idempotencyKey: part must be a non-empty string");
   });
 });

@@ -9,6 +9,7 @@ import {
   PayloadMismatchError,
   withLock,
 } from "../../src/index.ts";
+import { attemptLock } from "../../src/lock/attempt.ts";
 import { lockTable } from "../support/dynamodb.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { locksOf } from "../support/locks.ts";
@@ -227,7 +228,7 @@ describe("a fingerprint", () => {
       throw new Error("no");
     });
     await expect(failing({ id, body: 1 } as never, lambdaContext())).rejects.toThrow("no");
-    const crashed = await locksOf(locks).attempt([id], { fingerprint: "another" });
+    const crashed = await attemptLock(locksOf(locks), [id], { fingerprint: "another" });
     expect(crashed).toHaveProperty("fencingToken");
     clock.advance(20_000);
     expect(await handler({ locks })({ id, body: 3 } as never, lambdaContext())).toBe("paid");

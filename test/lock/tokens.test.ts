@@ -3,7 +3,6 @@ import { inspect } from "node:util";
 import { Logger } from "@aws-lambda-powertools/logger";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
 import {
-  forceRelease,
   type Lock,
   LockClient,
   type LockEvent,
@@ -14,6 +13,7 @@ import {
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { takes } from "../support/locks.ts";
 import { reportDay, reporter, type Table, tableOfLocks, wrappers } from "../support/middy.ts";
 import { noise } from "../support/process.ts";
@@ -131,7 +131,7 @@ describe("a record", () => {
     const read = await locks.get(key);
     const listed: LockRecord[] = [];
     for await (const record of listLocks(locks, { keyPrefix: key })) listed.push(record);
-    const broken = await forceRelease(locks, key);
+    const broken = await freeKey(locks, key);
     for (const record of [read, listed[0], broken]) {
       expectHidden(record, token);
       expect(record?.token).toBe(token);

@@ -1,14 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import {
-  createLockTable,
-  type ListLocksFilter,
-  LockTableError,
-  listLocks,
-  purgeLocks,
-  releaseAllLocks,
-} from "../../src/index.ts";
+import { createLockTable, type ListLocksFilter, LockTableError, listLocks, purgeLocks } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { breakAll } from "../support/free.ts";
 import { keysOf, operatorsTable } from "../support/operators.ts";
 
 const { table, setUp, oneOfEach } = await operatorsTable();
@@ -81,7 +75,7 @@ describe("listLocks", () => {
     await locks.acquire("ours");
     expect(await keysOf(locks)).toEqual(["ours"]);
     expect(await purgeLocks(locks, { olderThanMs: 0 })).toEqual([]);
-    expect((await releaseAllLocks(locks)).map(({ key }) => key)).toEqual(["ours"]);
+    expect((await breakAll(locks)).map(({ key }) => key)).toEqual(["ours"]);
   });
 
   it("in a table with a sort key, sees the records under its own value", async () => {
@@ -92,7 +86,7 @@ describe("listLocks", () => {
     await open(1).acquire("one");
     await open(2).acquire("two");
     expect(await keysOf(open(1))).toEqual(["one"]);
-    expect((await releaseAllLocks(open(2))).map(({ key }) => key)).toEqual(["two"]);
+    expect((await breakAll(open(2))).map(({ key }) => key)).toEqual(["two"]);
     expect((await open(1).get("one"))?.status).toBe("IN_PROGRESS");
   });
 

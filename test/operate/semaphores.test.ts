@@ -1,13 +1,7 @@
 import { describe, expect, it } from "vitest";
-import {
-  describeLock,
-  forceRelease,
-  type LockRecord,
-  purgeLocks,
-  releaseAllLocks,
-  semaphore,
-} from "../../src/index.ts";
+import { breakLock, describeLock, type LockEvent, type LockRecord, purgeLocks, semaphore } from "../../src/index.ts";
 import { actBefore } from "../support/dynamodb.ts";
+import { freeKey } from "../support/free.ts";
 import { takes } from "../support/locks.ts";
 import { keysOf, lostBecause, MINUTE, operatorsTable } from "../support/operators.ts";
 
@@ -59,11 +53,13 @@ describe("a semaphore", () => {
 
   it.each([1, 3])("broken, loses all its holders for good, and can be taken with %i permits", async (permits) => {
     const { locks, one, two } = await aSemaphore();
-    expect(await forceRelease(locks, "s")).toMatchObject({ status: "SEMAPHORE", fencingToken: two.fencingToken });
+    expect(await freeKey(locks, "s")).toMatchObject({ status: "SEMAPHORE", fencingToken: two.fencingToken });
     const next = await takes(locks, "s", permits).acquire();
     expect(next.fencingToken).toBeGreaterThan(two.fencingToken);
-    await expect(one.extend(MINUTE)).rejects.toEqual(lostBecause("stolen"));
-    await expect(two.release()).rejects.toEqual(lostBecause("stolen"));
+    // Who takes it as a plain lock removes what a semaphore has.
+    const reason = permits > 1 ? "broken" : "stolen";
+    await expect(one.extend(MINUTE)).rejects.toEqual(lostBecause(reason));
+    await expect(two.release()).rejects.toEqual(lostBecause(reason));
     expect(await locks.count("s")).toBe(1);
     await next.release();
   });
@@ -71,16 +67,53 @@ describe("a semaphore", () => {
   it("that nobody holds is not broken", async () => {
     const { locks, one, two } = await aSemaphore();
     await Promise.all([one.release(), two.release()]);
-    expect(await forceRelease(locks, "s")).toBeUndefined();
-    expect(await releaseAllLocks(locks)).toEqual([]);
+    expect(await breakLock(locks, "s", { any: true })).toMatchObject({ outcome: "free" });
+    expect(await breakLock(locks, "s", { fencingToken: one.fencingToken })).toMatchObject({ outcome: "free" });
   });
 
-  it("is broken with the others, though a permit is taken meanwhile", async () => {
+  it("loses the one holder that its fencing token names, who learns by whom and why", async () => {
+    const { locks, one, two } = await aSemaphore();
+    const { fencingToken } = one;
+    const broken = await breakLock(locks, "s", { fencingToken, by: "ann", why: "hangs" });
+    expect(broken).toMatchObject({ outcome: "done", record: { status: "SEMAPHORE" } });
+    expect(await locks.count("s")).toBe(1);
+    await expect(one.release()).rejects.toMatchObject({ reason: "broken", by: "ann", why: "hangs" });
+    await two.extend(MINUTE);
+    expect(await breakLock(locks, "s", { fencingToken })).toMatchObject({ outcome: "changed" });
+  });
+
+  it("whose permits have been taken again by then: each loser still learns it", async () => {
+    const { locks, one, two } = await aSemaphore();
+    for (const { fencingToken } of [one, two]) await breakLock(locks, "s", { fencingToken, by: "ann" });
+    for (let n = 0; n < 3; n++) await semaphore(locks, "s", { permits: 3 }).acquire();
+    for (const lost of [one, two]) await expect(lost.release()).rejects.toMatchObject({ reason: "broken", by: "ann" });
+    expect(await locks.count("s")).toBe(3);
+  });
+
+  it("of which a record is given asks for the holder, and an event of a permit names it", async () => {
+    const { locks, one, two, eventsOf } = await aSemaphore();
+    const record = (await locks.get("s")) as LockRecord;
+    await expect(breakLock(locks, record)).rejects.toThrow(
+      `which holder of the semaphore? Give its fencingToken: ${[one, two]
+        .map((lock) => `${lock.fencingToken} (${lock.owner})`)
+        .sort()
+        .join(", ")}`.slice(0, 56),
+    );
+    const [event] = eventsOf("acquired");
+    expect(await breakLock(locks, event as Extract<LockEvent, { type: "acquired" }>)).toMatchObject({
+      outcome: "done",
+    });
+    await expect(one.release()).rejects.toEqual(lostBecause("broken"));
+    expect(await locks.count("s")).toBe(1);
+  });
+
+  it("of any: loses those who hold it now, and nobody who takes a permit meanwhile", async () => {
     const { locks, client } = await aSemaphore();
     actBefore(client, "UpdateItem", () => semaphore(locks, "s", { permits: 3 }).acquire({ owner: "three" }));
-    const [broken] = await releaseAllLocks(locks);
-    expect(broken?.holders?.map(({ owner }) => owner).sort()).toEqual(["one", "three", "two"]);
-    expect(await locks.count("s")).toBe(0);
+    expect(await breakLock(locks, "s", { any: true })).toMatchObject({ outcome: "done" });
+    const record = await locks.get("s");
+    const held = record?.holders?.filter(({ status }) => status === "IN_PROGRESS").map(({ owner }) => owner);
+    expect(held).toEqual(["three"]);
   });
 
   it("is waited for while anybody holds it", async () => {

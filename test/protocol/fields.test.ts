@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   describeLock,
-  forceRelease,
   type LockClientOptions,
   LockError,
   LockHeldError,
@@ -12,7 +11,6 @@ import {
   listLocks,
   PayloadMismatchError,
   purgeLocks,
-  releaseAllLocks,
   semaphore,
   withLock,
   withLockBatch,
@@ -20,6 +18,7 @@ import {
 import type { Item } from "../../src/protocol/item.ts";
 import { manualClock } from "../support/clock.ts";
 import { lockTable } from "../support/dynamodb.ts";
+import { breakAll, freeKey } from "../support/free.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import { aProcess } from "../support/process.ts";
 
@@ -180,10 +179,10 @@ describe.each(Object.entries(ours))("ours: %s", (_name, attributes) => {
     if (attributes.status?.S === "IN_PROGRESS") expect(await locks.tryAcquire(key)).toBeUndefined();
   });
 
-  it("forceRelease and purgeLocks do their work, or leave it alone", async () => {
+  it("breakLock, forgetLock and purgeLocks do their work, or leave it alone", async () => {
     const { locks } = client();
     const broken = await stored(attributes);
-    await forceRelease(locks, broken);
+    await freeKey(locks, broken);
     expect(await locks.tryAcquire(broken)).toBeDefined();
     const purged = await stored(attributes);
     const result = await purgeLocks(locks, { keys: [purged], finished: true, olderThanMs: HOUR });
@@ -207,7 +206,7 @@ describe.each(Object.entries(foreign))("foreign: %s", (_name, attributes) => {
       get: () => locks.get(key),
       count: () => locks.count(key),
       waitUntilFinished: () => locks.waitUntilFinished([key], { timeoutMs: 0 }),
-      forceRelease: () => forceRelease(locks, key),
+      breakLock: () => freeKey(locks, key),
       "purgeLocks with keys": () => purgeLocks(locks, { keys: [key], finished: true, olderThanMs: 0 }),
     };
     for (const [name, attempt] of Object.entries(attempts)) {
@@ -310,7 +309,7 @@ describe("what only a newer version knows", () => {
     expect(await semaphore(locks, key, { permits: 2 }).tryAcquire()).toBeUndefined();
     expect(await locks.tryAcquire(key)).toBeUndefined();
     expect(JSON.stringify(describeLock((await locks.get(key)) as LockRecord))).toContain("a run");
-    await forceRelease(locks, key);
+    await freeKey(locks, key);
     expect(await locks.count(key)).toBe(0);
   });
 
@@ -338,7 +337,7 @@ describe("what only a newer version knows", () => {
     await intact(key);
     await locks.acquire(key, { force: true });
     await intact(key);
-    await forceRelease(locks, key);
+    await freeKey(locks, key);
     await intact(key);
     const permit = await semaphore(locks, key, { permits: 2 }).acquire();
     await intact(key);
@@ -347,12 +346,12 @@ describe("what only a newer version knows", () => {
     await intact(key);
   });
 
-  it("releaseAllLocks passes over what is foreign", async () => {
+  it("listLocks passes over what is foreign", async () => {
     const other = await lockTable();
     const { locks } = aProcess(other.tableName, { clock: manualClock(NOW) });
     await other.put({ lock_id: { S: "foreign" }, ...crashed, status: { S: "PAUSED" } });
     await other.put({ lock_id: { S: "ours" }, ...without("lease_ms", "owner_id"), expires_at: later });
-    expect((await releaseAllLocks(locks)).map(({ key }) => key)).toEqual(["ours"]);
+    expect((await breakAll(locks)).map(({ key }) => key)).toEqual(["ours"]);
     await expect(locks.get("foreign")).rejects.toBeInstanceOf(LockError);
   });
 });

@@ -2,7 +2,10 @@
 declare global {
   function makeReport(time: string, fence?: number): Promise<{ lines: number }>;
   function syncTenant(tenant: string, options: { signal: AbortSignal }): Promise<void>;
-  function charge(body: string | undefined, options: { idempotencyKey: string }): Promise<{ paymentId: string }>;
+  function charge(
+    body: string | undefined,
+    options: { idempotencyKey: string | undefined },
+  ): Promise<{ paymentId: string }>;
   function ship(body: string | undefined): Promise<void>;
   function save(orderId: string, options: { fence: number }): Promise<void>;
   function recount(item: number, options: { signal: AbortSignal }): Promise<void>;

@@ -1,21 +1,22 @@
 // example: payment
 import middy from "@middy/core";
 import httpErrorHandler from "@middy/http-error-handler";
-import type { APIGatewayProxyEventV2 } from "aws-lambda";
+import type { APIGatewayProxyEventV2WithJWTAuthorizer } from "aws-lambda";
 import { dynamoLock } from "middy-dynamo-lock";
+import { httpIdempotency, httpProblems } from "middy-dynamo-lock/http";
 
-export const handler = middy<APIGatewayProxyEventV2>()
-  .use(httpErrorHandler())
+type Event = APIGatewayProxyEventV2WithJWTAuthorizer;
+
+export const handler = middy<Event>()
+  .use(httpErrorHandler()) // for the handler's own errors
+  .use(httpProblems({ documentation: "https://api.example.com/docs/idempotency" }))
   .use(
-    dynamoLock<APIGatewayProxyEventV2>({
+    dynamoLock<Event>({
       namespace: "payments",
-      key: (event) => event.headers["idempotency-key"],
-      fingerprint: (event) => event.body,
-      rememberMs: 24 * 3_600_000,
-      replayedHeader: true,
+      ...httpIdempotency<Event>({ scope: (event) => String(event.requestContext.authorizer.jwt.claims.sub) }),
     }),
   )
   .handler(async (event, context) => {
-    const payment = await charge(event.body, { idempotencyKey: context.lock.key });
+    const payment = await charge(event.body, { idempotencyKey: context.lock?.idempotencyKey() });
     return { statusCode: 201, body: JSON.stringify(payment) };
   });

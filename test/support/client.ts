@@ -9,6 +9,9 @@ import { withToken } from "../../src/lean/transport.ts";
 type Command = GetItemCommand & { readonly input: object };
 type Stack = Command["middlewareStack"];
 
+/** The SDK's client has no limits of its own. */
+const PATIENT = { connectionTimeout: 60_000, requestTimeout: 60_000 };
+
 /**
  * A client's `send` and its stack of middlewares, by which tests let requests fail. Between the
  * middlewares it is all ours: tokens, retries, signatures, replies.
@@ -23,7 +26,7 @@ class LeanClient {
   constructor(config: LeanClientConfig) {
     const { maxAttempts = 3, requestHandler = {} } = config;
     this.#maxAttempts = maxAttempts;
-    this.#attempts = createAttempts(config, systemClock);
+    this.#attempts = createAttempts({ ...config, requestHandler: { ...PATIENT, ...requestHandler } }, systemClock);
     this.config = {
       serviceId: "DynamoDB",
       region: () => this.#attempts.region(),

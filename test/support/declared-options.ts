@@ -3,16 +3,19 @@ import { readdirSync, readFileSync } from "node:fs";
 import { DYNAMO_LOCK_BATCH_RULES } from "../../src/batch/options.ts";
 import {
   ACQUIRE_RULES,
+  COMMIT_ONCE_RULES,
   LOCK_CLIENT_RULES,
   ONCE_RULES,
   RUN_RULES,
   TRY_ACQUIRE_RULES,
 } from "../../src/client/options.ts";
 import { WAIT_UNTIL_FINISHED_RULES } from "../../src/client/wait-until-finished.ts";
+import { DYNAMO_COMMIT_RULES } from "../../src/commit/options.ts";
 import { type Rules, wordsOf } from "../../src/common/rules.ts";
 import { DYNAMO_LOCK_RULES } from "../../src/invocation/options.ts";
 import { COMMIT_RULES, FINISH_RULES, RELEASE_RULES } from "../../src/lock/settle-options.ts";
 import { DESCRIBE_LOCK_RULES } from "../../src/operate/describe.ts";
+import { BREAK_LOCK_RULES, FINISH_LOCK_RULES } from "../../src/operate/operator-options.ts";
 import { LIST_LOCKS_RULES, PURGE_LOCKS_RULES } from "../../src/operate/options.ts";
 import { createLockTableRules } from "../../src/operate/table-shape.ts";
 import {
@@ -35,6 +38,7 @@ export const DOORS: readonly Door[] = [
   { title: "`dynamoLock`, `withLock`", rules: DYNAMO_LOCK_RULES, type: "DynamoLockOptions" },
   { title: "`dynamoLockBatch`, `withLockBatch`", rules: DYNAMO_LOCK_BATCH_RULES, type: "DynamoLockBatchOptions" },
   { title: "`dynamoSemaphore`, `withSemaphore`", rules: DYNAMO_SEMAPHORE_RULES, type: "DynamoSemaphoreOptions" },
+  { title: "`dynamoCommit`, `withCommit`", rules: DYNAMO_COMMIT_RULES, type: "DynamoCommitOptions" },
   { title: "`LockClient`", rules: LOCK_CLIENT_RULES, type: "LockClientOptions" },
   { title: "`acquire`", rules: ACQUIRE_RULES, type: "AcquireOptions" },
   { title: "`tryAcquire`", rules: TRY_ACQUIRE_RULES, type: "TryAcquireOptions", as: "`acquire`" },
@@ -52,9 +56,12 @@ export const DOORS: readonly Door[] = [
   { title: "`waitUntilFinished`", rules: WAIT_UNTIL_FINISHED_RULES, type: "WaitUntilFinishedOptions" },
   { title: "`lock.finish`", rules: FINISH_RULES, type: "FinishOptions" },
   { title: "`lock.commit`", rules: COMMIT_RULES, type: "CommitOptions", as: "`lock.finish`" },
+  { title: "`commitOnce`", rules: COMMIT_ONCE_RULES, type: "CommitOnceOptions", as: "`lock.commit`" },
   { title: "`lock.release`", rules: RELEASE_RULES, type: "ReleaseOptions", as: "`lock.finish`" },
   { title: "`listLocks`", rules: LIST_LOCKS_RULES, type: "ListLocksFilter" },
   { title: "`purgeLocks`", rules: PURGE_LOCKS_RULES, type: "PurgeLocksOptions" },
+  { title: "`breakLock`, `forgetLock`", rules: BREAK_LOCK_RULES, type: "BreakLockOptions" },
+  { title: "`finishLock`", rules: FINISH_LOCK_RULES, type: "FinishLockOptions" },
   { title: "`describeLock`", rules: DESCRIBE_LOCK_RULES, type: "DescribeLockOptions" },
   { title: "`createLockTable`", rules: createLockTableRules(), type: "CreateLockTableOptions" },
 ];
@@ -84,7 +91,7 @@ export const declaredBy = (type: string): Map<string, Declared> => {
   const own = [...body.matchAll(/^(?: {2}\/\*\*((?:(?!\*\/).)*)\*\/\n)? {2}readonly (\w+)\??:/gms)].map(
     ([, comment = "", name = ""]) => [name, describe(comment)] as const,
   );
-  const inherited = [...parents.matchAll(/(Pick|Omit)<(\w+), ([^>]*)>|(\w+)/g)].flatMap(
+  const inherited = [...parents.matchAll(/(Pick|Omit)<(\w+)(?:<\w+>)?, ([^>]*)>|(\w+)/g)].flatMap(
     ([, utility, from, names = "", whole]) =>
       [...declaredBy(from ?? whole ?? "")].filter(
         ([name]) => !utility || names.includes(`"${name}"`) === (utility === "Pick"),

@@ -1,9 +1,9 @@
-/** The same transfer, protected in four ways. Each is what its documentation shows. */
+/** The same transfer, protected in five ways. Each is what its documentation shows. */
 import { IdempotencyConfig, makeIdempotent } from "@aws-lambda-powertools/idempotency";
 import { DynamoDBPersistenceLayer } from "@aws-lambda-powertools/idempotency/dynamodb";
 import { CreateTableCommand, type DynamoDBClient, TransactWriteItemsCommand } from "@aws-sdk/client-dynamodb";
 import type { Context } from "aws-lambda";
-import { createLockTable, LockClient, withLock } from "../../src/index.ts";
+import { createLockTable, LockClient, withCommit, withLock } from "../../src/index.ts";
 import { type Bank, isBooked, movesOf, type Transfer } from "./bank.ts";
 import { type Plan, POINTS, type Point } from "./faults.ts";
 
@@ -41,6 +41,26 @@ const commit: Variant = {
         const result = { transferred: transfer.amount };
         await at("before the effect");
         await context.lock.commit(moves, { result });
+        await at("after the effect");
+        return result;
+      },
+      { key: ({ id }) => id, client, tableName, clockSkewMs: CLOCK_SKEW_MS },
+    ),
+};
+
+/** Nothing is taken before the effect, which finishes the key. */
+const withoutLock: Variant = {
+  title: "`withCommit`, without a lock",
+  points: POINTS.filter((point) => point !== "within acquire" && point !== "within finish"),
+  createTable: (client, tableName) => createLockTable(client, { tableName }),
+  handler: ({ client, tableName, bank, at }) =>
+    withCommit(
+      async (transfer: Transfer, { commit }) => {
+        await at("after acquire");
+        const moves = movesOf(bank, transfer);
+        const result = { transferred: transfer.amount };
+        await at("before the effect");
+        await commit(moves, { result });
         await at("after the effect");
         return result;
       },
@@ -123,7 +143,10 @@ const plainLock: Variant = {
   },
 };
 
-export const variants = { commit, powertools, finish, plainLock } as const satisfies Record<string, Variant>;
+export const variants = { commit, withoutLock, powertools, finish, plainLock } as const satisfies Record<
+  string,
+  Variant
+>;
 export type VariantName = keyof typeof variants;
 export const VARIANTS = Object.keys(variants) as VariantName[];
 

@@ -102,6 +102,7 @@ dynamoLockBatch<SQSRecord>({
 
 // Options that fit.
 
+dynamoLockBatch({ ...byBody, bulk: true });
 dynamoLockBatch({ ...byBody, leaseMs: 10_000, heartbeatMs: 2_000, concurrency: 10, reserveMs: 5_000, waitMs: 100 });
 dynamoLockBatch({ ...byBody, logger: new Logger(), metrics: new Metrics(), onEvent: ({ type }) => type === "dropped" });
 dynamoLockBatch({ ...byBody, namespace: false, rememberMs: undefined, cacheSize: 100 });

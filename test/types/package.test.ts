@@ -97,8 +97,13 @@ export const work = async (locks: LockClient) => {
 export { createLockTable };
 `;
 
+/** Middy itself is an ES module, which a CommonJS package can't import before Node.js 22. */
+const withoutMiddy = (source: string) =>
+  source.replace(/^import middy .*$/m, "").replace(/export const handler = middy.*?\n {2}\}\);\n/s, "");
+
 it("what is packed is meant to ship", () => {
-  const meant = /^(dist\/[\w-]+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
+  const meant =
+    /^(dist\/[\w-]+\.(js|d\.ts|cjs|d\.cts)|dist\/bin\/[\w-]+\.js|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
   expect(packed).toEqual(
     expect.arrayContaining([
@@ -110,6 +115,13 @@ it("what is packed is meant to ship", () => {
       "package.json",
     ]),
   );
+});
+
+it("its command runs, and needs no package but the SDK", async () => {
+  const command = join(app, "node_modules/middy-dynamo-lock/dist/bin/dynamo-lock.js");
+  const { stdout } = await run(process.execPath, [command, "--help"]);
+  expect(stdout).toContain("Usage: dynamo-lock");
+  expect(await importsOf("bin/dynamo-lock.js")).toEqual(expect.not.arrayContaining(["commander"]));
 });
 
 it("its documentation links to what is packed, and to headings that are there", async () => {
@@ -149,16 +161,19 @@ const NAMES = [
   "LockTimeoutError",
   "PayloadMismatchError",
   "ReplayedError",
+  "breakLock",
   "createLockTable",
   "describeLock",
+  "dynamoCommit",
   "dynamoLock",
   "dynamoLockBatch",
   "dynamoSemaphore",
-  "forceRelease",
+  "finishLock",
+  "forgetLock",
   "listLocks",
   "purgeLocks",
-  "releaseAllLocks",
   "semaphore",
+  "withCommit",
   "withLock",
   "withLockBatch",
   "withSemaphore",
@@ -210,35 +225,132 @@ it("both entry points have one class of each error", async () => {
   expect(shared).toEqual(NAMES.filter((name) => !/^(dynamo|with|create)|^LockClient$/.test(name)));
 });
 
-/** What an entry point of `dist` imports, with the chunks that it shares with others. */
-const importsOf = async (entry: string): Promise<string[]> => {
+/** What a file of `dist` imports, with the other files that it imports, but for those that are left out. */
+const importsOf = async (entry: string, leftOut: readonly string[] = []): Promise<string[]> => {
   const dist = join(app, "node_modules/middy-dynamo-lock/dist");
   const imported = new Set<string>();
+  const seen = new Set(leftOut);
   const visit = async (file: string): Promise<void> => {
+    if (seen.has(file)) return;
+    seen.add(file);
     const text = await readFile(join(dist, file), "utf8");
-    for (const [, specifier = ""] of text.matchAll(/(?:^(?:import|export)\b[^"';]*|\bimport\()["']([^"']*)["']/gm)) {
-      if (imported.has(specifier)) continue;
-      imported.add(specifier);
-      if (specifier.startsWith(".")) await visit(file.endsWith(".d.ts") ? specifier.replace(/js$/, "d.ts") : specifier);
+    const from = /(?:^(?:import|export)\b[^"';]*|\b(?:import|require)\()["']([^"'#\s]*)["']/gm;
+    for (const [, specifier = ""] of text.matchAll(from)) {
+      if (!specifier.startsWith(".")) imported.add(specifier);
+      else
+        await visit(
+          posix.join(
+            posix.dirname(file),
+            /\.d\.c?ts$/.test(file) ? specifier.replace(/\.(c?)js$/, ".d.$1ts") : specifier,
+          ),
+        );
     }
   };
   await visit(entry);
-  return [...imported].filter((specifier) => !specifier.startsWith(".")).sort();
+  return [...imported].sort();
 };
 
 const NODE = ["node:crypto", "node:timers/promises", "node:util", "node:zlib"];
 
-it("imports nothing but the DynamoDB client", async () => {
-  expect(await importsOf("index.js")).toEqual(["@aws-sdk/client-dynamodb", ...NODE]);
+it.each([".js", ".cjs"])("imports nothing but the DynamoDB client: %s", async (extension) => {
+  expect(await importsOf(`index${extension}`)).toEqual(["@aws-sdk/client-dynamodb", ...NODE]);
 });
 
-it("imports nothing but Node.js as middy-dynamo-lock/lean", async () => {
-  expect(await importsOf("lean.js")).toEqual([...NODE, "node:fs/promises", "node:http", "node:https"].sort());
+it.each([".js", ".cjs"])("imports nothing but Node.js as middy-dynamo-lock/lean: %s", async (extension) => {
+  expect(await importsOf(`lean${extension}`)).toEqual([...NODE, "node:fs/promises", "node:http", "node:https"].sort());
+});
+
+it("the engine in memory imports nothing but Node.js and the main entry point", async () => {
+  const modules = ["node:crypto", "node:events", "node:http", "node:stream"];
+  for (const extension of [".js", ".cjs"]) {
+    expect(await importsOf(`testing${extension}`, [`index${extension}`])).toEqual(modules);
+  }
 });
 
 it("its declarations name Lambda's types, and nothing of the AWS SDK", async () => {
-  expect(await importsOf("index.d.ts")).toEqual(["aws-lambda"]);
-  expect(await importsOf("lean.d.ts")).toEqual(["aws-lambda"]);
+  for (const entry of ["index", "lean"]) {
+    for (const extension of [".d.ts", ".d.cts"])
+      expect(await importsOf(`${entry}${extension}`)).toEqual(["aws-lambda"]);
+  }
+});
+
+describe("in CommonJS", () => {
+  const inProgram = async (script: string, flags: string[] = []) => {
+    const { stdout } = await run(process.execPath, [...flags, "--eval", script], { cwd: commonJs });
+    return JSON.parse(stdout) as unknown;
+  };
+  let commonJs: string;
+  beforeAll(async () => {
+    commonJs = join(app, "commonjs");
+    await mkdir(commonJs);
+    await writeFile(join(commonJs, "package.json"), JSON.stringify({ type: "commonjs" }));
+  });
+
+  it("it can be required, also where Node.js can't require ES modules, as in Lambda's nodejs22.x", async () => {
+    const script = `
+      const { LockClient } = require("middy-dynamo-lock");
+      const { memoryDynamoDB } = require("middy-dynamo-lock/testing");
+      const locks = new LockClient({ client: memoryDynamoDB() });
+      locks.once("report", () => [1, 2]).then((report) => console.log(JSON.stringify(report)));`;
+    expect(await inProgram(script, ["--no-experimental-require-module"])).toEqual([1, 2]);
+  });
+
+  it("middy-dynamo-lock/lean can be required, too, and loads nothing of the AWS SDK", async () => {
+    const script = `
+      const { LockClient } = require("middy-dynamo-lock/lean");
+      new LockClient({ client: { request: async () => ({}) } }).run("a", () => 7).then((result) => {
+        const theirs = Object.keys(require.cache).filter((file) => /aws-sdk|smithy/.test(file));
+        console.log(JSON.stringify([result, theirs]));
+      });`;
+    expect(await inProgram(script, ["--no-experimental-require-module"])).toEqual([7, []]);
+  });
+
+  it("both formats have the same names, and know each other's errors and clients", async () => {
+    const script = `
+      const commonJs = require("middy-dynamo-lock");
+      const { memoryDynamoDB } = require("middy-dynamo-lock/testing");
+      import("middy-dynamo-lock").then(async (esm) => {
+        const locks = new esm.LockClient({ client: memoryDynamoDB() });
+        await locks.acquire("held");
+        const guarded = commonJs.withLock(async () => 1, { key: () => "held", namespace: false, locks });
+        const error = await guarded({}, {}).catch((error) => error);
+        const same = Object.keys(esm).sort().join() === Object.keys(commonJs).sort().join();
+        console.log(JSON.stringify([same, error instanceof esm.LockHeldError, error instanceof commonJs.LockHeldError]));
+      });`;
+    expect(await inProgram(script)).toEqual([true, true, true]);
+  });
+
+  it.each(["Node16", "NodeNext"])("its types are found by a CommonJS package, as %s has it", async (module) => {
+    expect(await complaints(withoutMiddy(consumer), ["--module", module], commonJs)).toEqual([]);
+  });
+});
+
+it("a consumer's declarations name its entry points, and no other file of it", async () => {
+  const source = `
+    import middy from "@middy/core";
+    import { dynamoLock, dynamoLockBatch, dynamoSemaphore, LockClient, withLock } from "middy-dynamo-lock";
+    import { httpIdempotency, httpProblems } from "middy-dynamo-lock/http";
+    export const lock = dynamoLock<{ date: string }>({ key: (event) => event.date });
+    export const batch = dynamoLockBatch({ key: (record) => record.body });
+    export const semaphore = dynamoSemaphore({ key: () => "a", permits: 2 });
+    export const wrapped = withLock(async (event: { date: string }) => event.date, { key: (event) => event.date });
+    export const locks = new LockClient({});
+    export const acquire = () => locks.acquire("a", { leaseMs: 1_000 });
+    export const options = (given: Parameters<typeof dynamoLock>[0]) => given;
+    export const http = httpIdempotency<{ user: string }>({ scope: (event) => event.user });
+    export const handler = middy<{ user: string }>()
+      .use(httpProblems())
+      .use(dynamoLock({ ...http }))
+      .handler(async (_event, context) => context.lock?.key);`;
+  const directory = await mkdtemp(join(app, "declare-"));
+  await writeFile(join(directory, "consumer.ts"), source);
+  const settings = ["--ignoreConfig", "--declaration", "--emitDeclarationOnly", "--strict", "--skipLibCheck"];
+  const language = ["--types", "node", "--target", "ES2022", "--module", "NodeNext"];
+  await run(process.execPath, [tsc, ...settings, ...language, "consumer.ts"], { cwd: directory });
+  const declarations = await readFile(join(directory, "consumer.d.ts"), "utf8");
+  expect(declarations).not.toContain(": any");
+  const named = [...declarations.matchAll(/"(middy-dynamo-lock[^"]*)"/g)].map(([, name]) => name);
+  expect([...new Set(named)].toSorted()).toEqual(["middy-dynamo-lock", "middy-dynamo-lock/http"]);
 });
 
 describe("type-checked by a strict consumer, declarations included", () => {
@@ -267,6 +379,40 @@ describe("type-checked by a strict consumer, declarations included", () => {
 
   it("on the types of Middy 6", async () => {
     expect(await complaints(consumer.replace('from "@middy/core"', 'from "middy-core-6"'))).toEqual([]);
+  });
+
+  it("a Lock and a LockClient can be faked by their interfaces", async () => {
+    const source = `
+      import { listLocks, type Lock, LockClient, type LockClientInterface, type LockInterface, semaphore } from "middy-dynamo-lock";
+      const lock: LockInterface = {
+        key: "k", keys: ["k"], owner: "me", token: "t", fencingToken: 1, acquiredAt: 0, expiresAt: 1, remainingMs: 1,
+        elapsedMs: 0, status: "held", signal: new AbortController().signal, previous: undefined, data: undefined,
+        extend: async () => {}, finish: async () => {}, release: async () => {}, commit: async () => {},
+        condition: () => { throw new Error("not played"); }, documentCondition: () => { throw new Error("not played"); },
+        idempotencyKey: (part) => \`key-\${part}\`, [Symbol.asyncDispose]: async () => {},
+      };
+      export class FakeClient implements LockClientInterface {
+        async acquire() { return lock; }
+        async tryAcquire() { return undefined; }
+        async run<T>(_key: unknown, work: (lock: LockInterface) => Promise<T> | T) { return work(lock); }
+        async once(_key: unknown, work: (lock: LockInterface) => unknown): Promise<any> { return work(lock); }
+        async commitOnce(): Promise<any> {}
+        async get() { return undefined; }
+        async count() { return 0; }
+        async waitUntilFinished() { return []; }
+        async warmUp() { return { writeMs: 1, readMs: 1, deleteMs: 1, totalMs: 3 } as any; }
+        async close() {}
+      }
+      const report = (locks: LockClientInterface) => locks.run("report", (lock) => lock.fencingToken.toFixed());
+      export const all = [report(new FakeClient()), report(new LockClient())];
+      export const real = async (locks: LockClient): Promise<LockInterface> => locks.acquire("k");
+      // @ts-expect-error: a fake has no records
+      listLocks(new FakeClient());
+      // @ts-expect-error: a fake has no permits
+      semaphore(new FakeClient(), "k", { permits: 2 });
+      // @ts-expect-error: the class has private members, which is why there is an interface
+      export const wrong: Lock = lock;`;
+    expect(await complaints(source, [...resolutions.NodeNext, "--lib", "ES2022,ESNext.Disposable"])).toEqual([]);
   });
 
   it("without the AWS SDK", async () => {
