@@ -53,7 +53,7 @@ const changesOf = (old: Part | undefined, part: Part): Change[] => {
   const isNoted = note !== undefined && note.at !== old?.intervention?.at;
   if (isNoted) {
     const type = note.did === "broken" ? "broken" : note.did === "finished" ? "finished" : "forgotten";
-    const detail = `${note.did} by ${note.by ?? "?"}${note.why ? `: ${note.why}` : ""}`;
+    const detail = `by ${note.by ?? "?"}${note.why ? `: ${note.why}` : ""}`;
     changes.push({ ...changeTo(type, old ?? part), at: note.at, fencingToken: note.fencingToken, detail });
   }
   if (old?.fencingToken !== fencingToken) {

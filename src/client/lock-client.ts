@@ -186,9 +186,9 @@ export class LockClient implements LockClientLike {
 
   /**
    * Writes `items` and finishes the key, in one transaction and one request, if nobody holds the
-   * key or has finished it: exactly once without a lock. Nothing is taken before, so nothing is held
-   * after a crash. Everybody gets the `result` of the first, as JSON; what repeats have computed is
-   * thrown away.
+   * key or has finished it: exactly once without a lock. A repeat computes its items in vain: it
+   * writes nothing, and gets the `result` of the first, as JSON. Nothing is taken before, so nothing
+   * is held after a crash. Needs `dynamodb:UpdateItem`, `GetItem`, and what your items need.
    *
    * @param items as in `lock.commit`: at most 99, and 98 where the result is too large for the record.
    *

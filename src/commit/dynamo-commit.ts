@@ -24,10 +24,10 @@ export interface DynamoCommitMiddleware<TEvent, TContext>
 }
 
 /**
- * Middy middleware: exactly once, in one request and without a lock, for handlers whose effects are
- * items in DynamoDB. **A repeat may run the handler's reading and computing again, before its commit
- * is refused**; it writes nothing then, and the caller gets the response of the run that has
- * committed.
+ * Middy middleware for effects that happen exactly once without a lock: a repeat may run the
+ * handler's reading and computing again, before its commit is refused. It writes nothing then, and
+ * the caller gets the response of the run that has committed. A run is one request. For handlers
+ * whose effects are items in DynamoDB.
  *
  * Nothing is taken before the handler. `context.commit(items, { result })` writes the items and
  * finishes the key in one transaction, if nobody has finished or holds it. A handler that returns

@@ -9,9 +9,9 @@ import { createCommitGuard, ended } from "./guard.ts";
 import { type CommitContext, DYNAMO_COMMIT_RULES, type DynamoCommitOptions } from "./options.ts";
 
 /**
- * `dynamoCommit` around a plain Lambda handler, with the same options: exactly once, in one request
- * and without a lock. **A repeat may run the handler's reading and computing again, before its
- * commit is refused.** All callers get the same response: what JSON makes of it, as Lambda does.
+ * `dynamoCommit` around a plain Lambda handler, with the same options: a repeat may run the
+ * handler's reading and computing again, before its commit is refused. All callers get the same
+ * response: what JSON makes of it, as Lambda does.
  *
  * @example
  * export const handler = withCommit(

@@ -110,9 +110,15 @@ export class CommitRun {
 
   #send(operation: Writing, items: readonly TransactWriteItem[], finish: Finish): Promise<void> {
     const bounds = this.#wanted.settleTime();
+    const { acquiring } = this.#locks;
     const turn = this.#turn.then(() => this.#write(operation, items, finish, bounds));
-    this.#turn = turn.catch(() => {});
+    acquiring.add(turn); // so that a client which is closed waits for it
+    this.#turn = turn.catch(() => {}).then(() => acquiring.delete(turn));
     return turn;
+  }
+
+  get #isClosed(): boolean {
+    return this.#closed !== undefined || this.#locks.closing.signal.aborted;
   }
 
   #checkOpen(): void {
@@ -153,12 +159,12 @@ export class CommitRun {
       }
       const leftMs = bounds.until - clock.monotonic();
       const isPassing = again === "fault" ? bounds.retries === "all" : again !== undefined;
-      const isAgain = isPassing && leftMs >= MIN_LEFT_MS && !this.#closed;
+      const isAgain = isPassing && leftMs >= MIN_LEFT_MS && !this.#isClosed;
       if (isAgain) {
         if (again !== "conflict") report({ type: "retrying", key, owner, operation, error });
         await clock.sleep(delayMs(tries, again === "conflict" ? CONFLICT_BACKOFF : FAULT_BACKOFF, random, leftMs));
       }
-      if (!isAgain || this.#closed) throw await this.#failed(operation, commit, error);
+      if (!isAgain || this.#isClosed) throw await this.#failed(operation, commit, error);
     }
   }
 

@@ -56,6 +56,7 @@ export class Locks {
   readonly clockSkewMs: number;
   /** The locks that are held, and may have to be given back. */
   readonly held = new Set<Lock>();
+  /** What is under way, and may end up with a key: an acquisition, or a commit without a lock. */
   readonly acquiring = new Set<Promise<unknown>>();
   readonly closing = new AbortController();
   readonly owner: string;

@@ -15,7 +15,7 @@ import {
   semaphore,
 } from "../../src/index.ts";
 import { lockTable } from "../support/dynamodb.ts";
-import { aProcess, noise } from "../support/process.ts";
+import { aProcess, lost, noise, turn } from "../support/process.ts";
 
 let table: Awaited<ReturnType<typeof lockTable>>;
 let orders: Awaited<ReturnType<typeof lockTable>>;
@@ -41,6 +41,7 @@ const putOnce = (id: string): TransactWriteItem => ({
     ConditionExpression: "attribute_not_exists(lock_id)",
   },
 });
+const counters = (...ids: string[]) => Promise.all(ids.map(total));
 const total = async (id: string) => Number((await orders.item(id))?.n?.N ?? 0);
 
 describe("commitOnce", () => {
@@ -144,6 +145,30 @@ describe("commitOnce", () => {
     await locks.close();
     await expect(locks.commitOnce(freshKey(), [])).rejects.toMatchObject({ code: "LOCK_CLOSED" });
     expect(state.sent).toEqual([]);
+  });
+
+  it("is waited for by close, which doesn't let it be tried again", async () => {
+    const { locks, state } = setUp({ settleMs: 10_000 });
+    const [one, other] = [freshKey(), freshKey()];
+    const goOn = Promise.withResolvers<void>();
+    let ended = 0;
+    state.wire = async ({ n, send }) => {
+      await goOn.promise;
+      const reply = n === 2 ? Promise.reject(lost()) : send();
+      return reply.finally(() => ended++);
+    };
+    const commits = [one, other].map((key) => locks.commitOnce(key, [add(key)], { result: "done" }));
+    const outcomes = Promise.allSettled(commits);
+    while (state.sent.length < 2) await turn();
+    const closed = locks.close().then(() => ended);
+    await turn();
+    goOn.resolve();
+    expect(await closed).toBe(2);
+    expect(await outcomes).toEqual([
+      { status: "fulfilled", value: "done" },
+      { status: "rejected", reason: expect.objectContaining({ code: "LOCK_REQUEST" }) },
+    ]);
+    expect([state.sent.length, await counters(one, other)]).toEqual([2, [1, 0]]);
   });
 
   it("makes a table that is missing (ensureTable), and not one of the application's", async () => {

@@ -1,4 +1,5 @@
 /** What the network and other transactions do to a commit without a lock: once, or not at all, and the answer is the winner's. */
+import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { LockHeldError, withCommit } from "../../src/index.ts";
 import { type Committing, cancelled, countersIn } from "../support/commits.ts";
@@ -51,8 +52,10 @@ describe("a lost reply", () => {
     let requests = 0;
     one.client.middlewareStack.add(
       (next, context) => (args) => {
-        if (context.commandName === "TransactWriteItemsCommand")
-          Object.assign(args.input, { ClientRequestToken: table.tableName.slice(-30) + ++requests });
+        if (context.commandName === "TransactWriteItemsCommand") {
+          requests++;
+          Object.assign(args.input, { ClientRequestToken: randomUUID() });
+        }
         return next(args);
       },
       { step: "initialize", name: "forget" },
