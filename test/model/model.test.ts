@@ -27,6 +27,10 @@ const worlds: Record<string, Rules> = {
   "extended-mixed": { ...usual, permits: [1, 2, 3], extend: true },
   zombies: { ...usual, zombies: true },
   "zombies-extended": { ...usual, zombies: true, extend: true },
+  commits: { ...usual, keys: 2, commits: true },
+  "commits-zombies": { ...usual, commits: true, zombies: true },
+  "commits-mixed": { ...usual, commits: true, permits: [1, 2, 3] },
+  "commits-watched": { ...watched, commits: true },
 };
 const chosen = Object.entries(worlds).filter(([name]) => !MODEL || MODEL.split(",").includes(name));
 
