@@ -53,7 +53,7 @@ export class SimulatedClient {
   act(): void {
     const { chance, rules } = this.#world;
     const live = this.handles.filter(({ settling }) => !settling);
-    if (rules.commits && this.calls < MAX_CALLS && chance.happens(0.3)) {
+    if (rules.commits && this.calls < MAX_CALLS && chance.happens(0.15)) {
       this.#commit();
       return;
     }
