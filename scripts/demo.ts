@@ -3,6 +3,7 @@
  * engine that runs here. Ends with status 1 if anything that was promised did not happen.
  */
 import { randomUUID } from "node:crypto";
+import { styleText } from "node:util";
 import { DeleteTableCommand, DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { createLockTable, LockClient } from "middy-dynamo-lock";
 import { drawRecords, drawTimeline } from "./demo/picture.ts";
@@ -18,15 +19,20 @@ const watchdog = setTimeout(() => {
 }, WATCHDOG_MS);
 
 const engine = await startEngine();
-console.log(`Playing six scenes on ${engine.name}, every invocation in a process of its own.\n`);
+console.log(`Playing six scenes on ${engine.name}, every invocation in a process of its own, some at the same time:\n`);
+const startedAt = performance.now();
+const tell = (title: string, words: string) => {
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+  console.log(styleText("dim", `${seconds.padStart(5)} s  ${title}: ${words}`));
+};
 const client = new DynamoDBClient(clientConfig(engine.endpoint));
 const tableName = `demo-${randomUUID()}`;
-const stage = new Stage({ endpoint: engine.endpoint, tableName });
+const stage = new Stage({ endpoint: engine.endpoint, tableName, tell });
 try {
   await createLockTable(client, { tableName });
   const scenes = await playScenes(stage, new LockClient({ client, tableName }));
   const { Items: items = [] } = await client.send(new ScanCommand({ TableName: tableName, ConsistentRead: true }));
-  console.log(`${drawTimeline(scenes)}\n${drawRecords(items, scenes)}\n`);
+  console.log(`\n${drawTimeline(scenes)}\n${drawRecords(items, scenes)}\n`);
 
   const promises = scenes.flatMap(({ title, promises }) => promises.map((promise) => ({ title, ...promise })));
   const broken = promises.filter(({ kept }) => !kept);

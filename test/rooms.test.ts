@@ -10,6 +10,8 @@ const DOORS = ["invocation", "commit", "batch", "client", "semaphore", "operate"
 const MAIN = "index.ts";
 /** Rooms of entry points of their own, which know the main one. Each has a door of its name in `src` itself. */
 const BESIDE = ["testing", "http"];
+/** Programs of their own, on the public names: no handler's bundle can reach them. */
+const PROGRAMS = ["cli"];
 
 const source = new URL("../src/", import.meta.url);
 const tests = new URL("./", import.meta.url);
@@ -20,7 +22,7 @@ const files = filesIn(source);
 const roomOf = (file: string) => (posix.dirname(file) === "." ? posix.basename(file) : posix.dirname(file));
 const heightOf = (room: string) => {
   const doors = BESIDE.map((each) => `${each}.ts`);
-  const storeys = [...ROOMS.map((each) => [each]), DOORS, [MAIN], BESIDE, doors];
+  const storeys = [...ROOMS.map((each) => [each]), DOORS, [MAIN], [...BESIDE, ...PROGRAMS], doors];
   const storey = storeys.findIndex((rooms) => rooms.includes(room));
   return storey < 0 && room.endsWith(".ts") ? storeys.length : storey; // what is for the doors of rooms only
 };
@@ -66,9 +68,15 @@ describe("The files", () => {
     expect(names.filter((name, index) => names.indexOf(name) < index)).toEqual([]);
   });
 
-  it("leave the AWS SDK to one of them", () => {
+  it("leave the AWS SDK to one of them, and to one of the command line", () => {
     const knowing = files.filter((file) => importsOf(file).some((from) => from.startsWith("@aws-sdk/")));
-    expect(knowing).toEqual(["dynamodb/aws-sdk.ts"]);
+    expect(knowing.sort()).toEqual(["cli/aws.ts", "dynamodb/aws-sdk.ts"]);
+  });
+
+  it("of a program know the library by its public names only", () => {
+    const programs = files.filter((file) => PROGRAMS.includes(roomOf(file)));
+    const others = programs.flatMap(neighboursOf).filter((imported) => !PROGRAMS.includes(roomOf(imported)));
+    expect(new Set(others)).toEqual(new Set(["index.ts"]));
   });
 });
 

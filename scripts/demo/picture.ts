@@ -101,6 +101,12 @@ const verbs: Partial<Record<Fate, string>> = {
 const startOf = (sandboxes: readonly Sandbox[]) => Math.min(...sandboxes.map(({ outcome }) => outcome.startedAt));
 const endOf = (sandboxes: readonly Sandbox[]) => Math.max(...sandboxes.map(({ outcome }) => outcome.endedAt));
 
+const COLUMNS = [
+  "status: FINISHED is remembered, so that repeats do not run   by: the invocation above that wrote the record",
+  "fencing token: greater at each acquisition of a key; it began at the clock, in ms   blocks for: how long repeats do not run",
+  "response: what is stored in the record, and given to repeats",
+];
+
 /** The records that are left in the table, in the order of the scenes. */
 export function drawRecords(items: Record<string, AttributeValue>[], scenes: Scene[]): string {
   const header = ["Record left in the table", "status", "by", "fencing token", "blocks for", "response"];
@@ -114,5 +120,6 @@ export function drawRecords(items: Record<string, AttributeValue>[], scenes: Sce
   });
   const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)));
   const draw = (row: string[]) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
-  return [styleText("bold", draw(header)), ...rows.map(draw)].map((line) => line.trimEnd()).join("\n");
+  const legend = COLUMNS.map((line) => styleText("dim", line));
+  return [...legend, styleText("bold", draw(header)), ...rows.map(draw)].map((line) => line.trimEnd()).join("\n");
 }

@@ -46,6 +46,8 @@ export class Sandbox {
   readonly #log: LogLine[] = [];
   /** Resolves when the handler has begun to work, or the invocation ended without. */
   readonly begun: Promise<void>;
+  /** Called when the invocation has ended. */
+  onEnded: ((words: string) => void) | undefined;
   #onBegun = () => {};
   #outcome: Outcome | undefined;
   /** Of the batch that it is given. */
@@ -94,6 +96,7 @@ export class Sandbox {
     const result = (await this.#nextMessage()) as Result | undefined;
     this.#outcome = result ?? { startedAt, endedAt: Date.now(), type: "killed" };
     this.#onBegun();
+    this.onEnded?.(inWords(this.#outcome));
   }
 
   /** The machine fails: no code of the handler runs any more. */
@@ -150,6 +153,13 @@ export class Sandbox {
     if (entry.level === "INFO") this.#onBegun();
   }
 }
+
+/** By its outcome alone: lines of its log may still be under way. */
+const inWords = (outcome: Outcome): string => {
+  if (outcome.type === "killed") return "was killed";
+  const seconds = `${((outcome.endedAt - outcome.startedAt) / 1_000).toFixed(1)} s`;
+  return outcome.type === "error" ? `ended with ${outcome.name} after ${seconds}` : `answered after ${seconds}`;
+};
 
 export function fateOf(sandbox: Sandbox): Fate {
   const { outcome, returned } = sandbox;

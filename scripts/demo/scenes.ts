@@ -115,7 +115,12 @@ const aCrash = (stage: Stage, locks: LockClient) =>
       const now = Date.now();
       const { expiresAt = now } = (await locks.get("orders#order-2")) ?? {};
       const leaseEnd = Math.min(expiresAt, now + order.timeoutMs); // the demo has to end, also if this is not a lease
-      await sleep(leaseEnd + CLOCK_SKEW_MS - now);
+      const waitMs = leaseEnd + CLOCK_SKEW_MS - now;
+      stage.tell(
+        "A crash in the middle",
+        `waiting ${(waitMs / 1_000).toFixed(1)} s: the lease of the killed run has to end`,
+      );
+      await sleep(waitMs);
       await later.invoke(orderEvent("order-2", 3));
     },
     promises: ([crashes, atOnce, later]) => ({

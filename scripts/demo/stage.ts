@@ -32,8 +32,11 @@ const WORK_MS = 700;
 export class Stage {
   readonly #environment: Record<string, string>;
   readonly #sandboxes: Sandbox[] = [];
+  /** Tells of a scene what is happening in it, as it happens. */
+  readonly tell: (title: string, words: string) => void;
 
-  constructor({ endpoint, tableName }: { endpoint: string; tableName: string }) {
+  constructor({ endpoint, tableName, tell }: { endpoint: string; tableName: string; tell: Stage["tell"] }) {
+    this.tell = tell;
     const { region, credentials } = clientConfig(endpoint);
     this.#environment = {
       AWS_REGION: region,
@@ -47,6 +50,7 @@ export class Stage {
 
   async perform<const Labels extends readonly string[]>(script: Script<Labels>): Promise<Scene> {
     const { title, function: fn, key, invocations } = script;
+    this.tell(title, `bundling its function, and starting ${invocations.length} processes`);
     // In the project, so that the bundle finds the AWS SDK, which it leaves to Lambda's runtime.
     const file = await bundle(fn.source, fn.build, join(root, ".cache", "demo", fn.name));
     const environment = { ...fn.environment, ...this.#environment };
@@ -55,6 +59,8 @@ export class Stage {
       if (outcome.status === "fulfilled") this.#sandboxes.push(outcome.value);
     }
     const cast = (await Promise.all(starting)) as Cast<Labels> & readonly Sandbox[];
+    this.tell(title, "the processes are ready");
+    for (const sandbox of cast) sandbox.onEnded = (words) => this.tell(title, `"${sandbox.label}" ${words}`);
     await script.play(cast);
     await Promise.all(cast.map((sandbox) => sandbox.stop()));
     const promises = {

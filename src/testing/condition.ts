@@ -169,7 +169,7 @@ export const CALLS: Readonly<Record<string, ConditionFunction>> = {
   begins_with: [
     2,
     (value, start) => {
-      if (!value || !start || typeOf(value) !== typeOf(start)) return false;
+      if (!value || !start || typeOf(value) !== typeOf(start) || !/^[SB]$/.test(typeOf(value))) return false;
       const [whole, part] = [Buffer.from(contentOf(value)), Buffer.from(contentOf(start))];
       return whole.subarray(0, part.length).equals(part);
     },

@@ -4,7 +4,7 @@ import { Aliases, Cursor, type DocumentPath, type ExpressionKind } from "./curso
 import { invalid } from "./errors.ts";
 import { type KeyTest, parseKeyCondition } from "./key-condition.ts";
 import { parseProjection } from "./paths.ts";
-import { type Change, parseUpdate } from "./update.ts";
+import { type AttributeChange, parseUpdate } from "./update.ts";
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html */
 const MAX_EXPRESSION_BYTES = 4096;
@@ -20,7 +20,7 @@ interface Parsed {
   readonly FilterExpression: Condition;
   readonly KeyConditionExpression: readonly KeyTest[];
   readonly ProjectionExpression: readonly DocumentPath[];
-  readonly UpdateExpression: readonly Change[];
+  readonly UpdateExpression: readonly AttributeChange[];
 }
 
 const PARSERS: { readonly [Kind in ExpressionKind]: (cursor: Cursor) => Parsed[Kind] } = {

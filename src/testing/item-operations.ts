@@ -8,7 +8,7 @@ import { conditionFailed, invalid } from "./errors.ts";
 import { type ExpressionInput, parseExpressions } from "./expressions.ts";
 import { project } from "./paths.ts";
 import { cannotUpdateKey, type MemoryTable, type Store } from "./tables.ts";
-import { applyChanges, type Change } from "./update.ts";
+import { type AttributeChange, applyChanges } from "./update.ts";
 import { copyOf, itemSize, toItem } from "./values.ts";
 
 /** The parameters of a write, or of a part of a transaction. */
@@ -74,7 +74,7 @@ export const planWrite = (store: Store, action: WriteAction, input: WriteInput):
   };
 };
 
-export const updated = (table: MemoryTable, old: Item, changes: readonly Change[]): Item => {
+export const updated = (table: MemoryTable, old: Item, changes: readonly AttributeChange[]): Item => {
   const ofKey = table.keys.find(({ name }) => changes.some(({ path }) => path[0] === name));
   if (ofKey) throw cannotUpdateKey(ofKey.name);
   const item = applyChanges(old, changes);

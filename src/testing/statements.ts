@@ -6,7 +6,7 @@ import { invalid, unsupported } from "./errors.ts";
 import { addNumbers } from "./numbers.ts";
 import { valueAt } from "./paths.ts";
 import { StatementCursor } from "./statement-cursor.ts";
-import type { Change } from "./update.ts";
+import type { AttributeChange } from "./update.ts";
 
 /** A statement, as data. */
 export interface ParsedStatement {
@@ -15,7 +15,7 @@ export interface ParsedStatement {
   /** The item of an INSERT; otherwise what WHERE says that attributes are equal to. */
   readonly item: Item;
   readonly holds: Condition;
-  readonly changes: readonly Change[];
+  readonly changes: readonly AttributeChange[];
 }
 
 export const parseStatement = (text: string, parameters?: readonly unknown[]): ParsedStatement => {
@@ -50,8 +50,8 @@ const needValue = (cursor: StatementCursor): AttributeValue => {
   throw cursor.error();
 };
 
-const parseChanges = (cursor: StatementCursor): Change[] => {
-  const changes: Change[] = [];
+const parseChanges = (cursor: StatementCursor): AttributeChange[] => {
+  const changes: AttributeChange[] = [];
   for (;;) {
     const section = (["SET", "REMOVE"] as const).find((word) => cursor.take(word));
     if (!section) break;

@@ -13,7 +13,7 @@ import { contentOf, copyOf, memberKey, typeOf } from "./values.ts";
 type ValueReader = (item: Item) => AttributeValue;
 
 /** One change. The new value is read from the item as it was before. */
-export interface Change {
+export interface AttributeChange {
   readonly path: DocumentPath;
   readonly section: Section;
   /** `undefined`: the attribute is removed. */
@@ -23,8 +23,8 @@ export interface Change {
 type Section = (typeof SECTIONS)[number];
 const SECTIONS = ["SET", "REMOVE", "ADD", "DELETE"] as const;
 
-export const parseUpdate = (cursor: Cursor): Change[] => {
-  const changes: Change[] = [];
+export const parseUpdate = (cursor: Cursor): AttributeChange[] => {
+  const changes: AttributeChange[] = [];
   const seen = new Set<Section>();
   while (!cursor.isAtEnd || changes.length === 0) {
     const section = SECTIONS.find((name) => cursor.take(name));
@@ -42,7 +42,7 @@ export const parseUpdate = (cursor: Cursor): Change[] => {
   return changes;
 };
 
-const parseChange = (cursor: Cursor, section: Section): Change => {
+const parseChange = (cursor: Cursor, section: Section): AttributeChange => {
   const path = cursor.path();
   if (section === "REMOVE") return { path, section, read: () => undefined };
   if (section === "SET") {
@@ -153,7 +153,7 @@ const parseFunction = (cursor: Cursor, name: "if_not_exists" | "list_append"): T
 };
 
 /** The item as it is after the changes. The one that is given stays as it is. */
-export const applyChanges = (old: Item, changes: readonly Change[]): Item => {
+export const applyChanges = (old: Item, changes: readonly AttributeChange[]): Item => {
   const item = copyOf(old);
   const values = changes.map(({ path, section, read }) => ({ path, section, value: copyOf(read(old)) }));
   const [removed, written] = [values.filter(({ value }) => !value), values.filter(({ value }) => value)];

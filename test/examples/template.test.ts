@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,11 +10,31 @@ import { DescribeTableCommand, DescribeTimeToLiveCommand } from "@aws-sdk/client
 import type { KinesisStreamRecord, SQSRecord } from "aws-lambda";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundle, root, samFunction, template } from "../../scripts/sam-template.ts";
+import { createReporter } from "../../src/common/report.ts";
+import type { LockEvent } from "../../src/index.ts";
 import { deploy, eventFile, type FunctionName, functionNames } from "./deploy.ts";
 
 const run = promisify(execFile);
 const { Resources } = template;
 const properties = (name: string) => Resources[name]?.Properties ?? {};
+
+/** Every event, as the reporter tells of it. */
+const observed = (about: object) => {
+  const types = [
+    ...readFileSync(join(root, "src/common/report.ts"), "utf8").matchAll(
+      /^ {2}"?([a-z-]+)"?: \["(?:debug|warn|error)"|^ {2}"?([a-z-]+)"?: \[$/gm,
+    ),
+  ];
+  return {
+    EVENT_TYPES: types.map(([, inline, long]) => (inline ?? long) as LockEvent["type"]),
+    metricsOf: (type: LockEvent["type"]) => {
+      const names: string[] = [];
+      const metrics = { addMetric: (name: string) => names.push(name) };
+      createReporter({ metrics, onEvent: () => {} })({ ...about, type } as LockEvent);
+      return names;
+    },
+  };
+};
 
 let app: Awaited<ReturnType<typeof deploy>>;
 beforeAll(async () => {
@@ -36,6 +57,39 @@ describe("the table", () => {
 
   it("is the one that the functions use", () => {
     for (const name of functionNames) expect(samFunction(name).environment.DYNAMO_LOCK_TABLE).toBe("LockTable");
+  });
+});
+
+describe("the alarms", () => {
+  const event = {
+    key: "k",
+    owner: "o",
+    token: "t",
+    fencingToken: 1,
+    elapsedMs: 1,
+    waitedMs: 1,
+    records: 1,
+    reason: "expired",
+  };
+  /** The lines that are logged for events which count for a metric. */
+  const linesOf = (metric: string) => {
+    const { EVENT_TYPES, metricsOf } = observed(event);
+    return EVENT_TYPES.filter((type) => metricsOf(type).includes(metric)).map((type) => `Lock ${type}`);
+  };
+
+  it.each(["LockLost", "LockFailed"])("on %s count the lines of the events that the metric counts", (metric) => {
+    const { FilterPattern, MetricTransformations } = properties(`${metric}Filter`);
+    const [{ MetricName, MetricNamespace }] = MetricTransformations;
+    const messages = [...FilterPattern.matchAll(/\$\.message = "(.*?)"/g)].map(([, message]) => message);
+    expect(messages.toSorted()).toEqual(linesOf(metric).toSorted());
+    const alarm = properties(`${metric}Alarm`);
+    expect([alarm.MetricName, alarm.Namespace]).toEqual([MetricName, MetricNamespace]);
+    expect([MetricName, alarm.Threshold, alarm.TreatMissingData]).toEqual([metric, 1, "notBreaching"]);
+  });
+
+  it("have a dashboard whose body is JSON", () => {
+    const { widgets } = JSON.parse(properties("LockDashboard").DashboardBody);
+    expect(widgets).toHaveLength(4);
   });
 });
 

@@ -317,7 +317,7 @@ describe("a commit that was written long ago", () => {
       (next, context) => (args) => {
         // DynamoDB forgets a ClientRequestToken after 10 minutes.
         if (context.commandName === "TransactWriteItemsCommand")
-          Object.assign(args.input, { ClientRequestToken: `old-${++requests}` });
+          Object.assign(args.input, { ClientRequestToken: table.tableName.slice(-30) + ++requests });
         return next(args);
       },
       { step: "initialize", name: "forget" },

@@ -62,7 +62,7 @@ describe("a lost reply to a commit", () => {
     client.middlewareStack.add(
       (next, context) => (args) => {
         if (context.commandName === "TransactWriteItemsCommand")
-          Object.assign(args.input, { ClientRequestToken: `${++requests}` });
+          Object.assign(args.input, { ClientRequestToken: table.tableName.slice(-30) + ++requests });
         return next(args);
       },
       { step: "initialize", name: "forget" },

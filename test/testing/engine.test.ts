@@ -36,6 +36,7 @@ const ITEM = {
   s: { S: "hello" },
   m: { M: { x: { N: "1" } } },
   l: { L: [{ S: "a" }, { N: "2" }] },
+  nothing: { L: [] },
   ss: { SS: ["a", "b"] },
   b: { B: Uint8Array.of(1, 2, 3) },
 };
@@ -54,6 +55,7 @@ describe("a condition", () => {
     [true, "s IN (:v, :w)", { ":v": { S: "x" }, ":w": { S: "hello" } }],
     [true, "size(s) = :v AND size(l) < :v", { ":v": { N: "5" } }],
     [true, "begins_with(s, :v)", { ":v": { S: "he" } }],
+    [false, "begins_with(l, nothing)"],
     [true, "contains(s, :v) and contains(ss, :w) and contains(l, :w)", { ":v": { S: "ell" }, ":w": { S: "a" } }],
     [true, "attribute_type(m, :v)", { ":v": { S: "M" } }],
     [true, "attribute_exists(m.x) AND attribute_not_exists(m.y) AND attribute_exists(l[1])"],

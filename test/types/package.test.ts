@@ -102,9 +102,16 @@ const withoutMiddy = (source: string) =>
 
 it("what is packed is meant to ship", () => {
   const meant =
-    /^(dist\/[\w-]+\.(js|d\.ts|cjs|d\.cts)|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
+    /^(dist\/[\w-]+\.(js|d\.ts|cjs|d\.cts)|dist\/bin\/[\w-]+\.js|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
   expect(packed).toEqual(expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "LICENSE", "package.json"]));
+});
+
+it("its command runs, and needs no package but the SDK", async () => {
+  const command = join(app, "node_modules/middy-dynamo-lock/dist/bin/dynamo-lock.js");
+  const { stdout } = await run(process.execPath, [command, "--help"]);
+  expect(stdout).toContain("Usage: dynamo-lock");
+  expect(await importsOf(".js", "", "dist/bin")).toEqual(expect.not.arrayContaining(["commander"]));
 });
 
 it("its documentation links to what is packed, and to headings that are there", async () => {
@@ -174,9 +181,9 @@ it("can be imported, also where Middy is not installed", async () => {
   ]);
 });
 
-/** What the files of `dist` import that begin and end like this, other than each other. */
-const importsOf = async (extension: string, start = "index"): Promise<string[]> => {
-  const dist = join(app, "node_modules/middy-dynamo-lock/dist");
+/** What the files of a folder import that begin and end like this, other than each other. */
+const importsOf = async (extension: string, start = "index", folder = "dist"): Promise<string[]> => {
+  const dist = join(app, "node_modules/middy-dynamo-lock", folder);
   const imported = new Set<string>();
   for (const file of await readdir(dist)) {
     if (!file.startsWith(start) || !file.endsWith(extension)) continue;

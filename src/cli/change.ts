@@ -1,0 +1,154 @@
+/** `break`, `forget`, `finish` and `purge`: what an operator changes. */
+import { breakLock, finishLock, forgetLock, type LockRecord, type OperatorResult, purgeLocks } from "../index.ts";
+import { CommandEnd, EXIT } from "./exit.ts";
+import { inOneLine, liveHolders, toJson } from "./records.ts";
+import type { Session } from "./session.ts";
+import { printable, quote } from "./terminal.ts";
+import { showDuration } from "./time.ts";
+
+export interface FenceOptions {
+  readonly fence?: number;
+  readonly token?: string;
+  readonly why?: string;
+}
+
+export interface FinishCommandOptions extends FenceOptions {
+  readonly status?: string;
+  readonly result?: string;
+  readonly remember?: number;
+}
+
+type Verb = "break" | "forget" | "finish";
+
+/** The command to repeat, with what is missing in it. */
+const commandOf = (session: Session, verb: Verb, key: string, fence: number, { why }: FenceOptions): string => {
+  const { table, region, profile, endpoint } = session.options;
+  const place = Object.entries({ table, region, profile, endpoint }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, quote(value)],
+  );
+  const reason = why === undefined ? [] : ["--why", quote(why)];
+  return ["dynamo-lock", ...place, verb, quote(key), "--fence", fence, ...reason].join(" ");
+};
+
+/** The acquisitions that a verb could be meant for. */
+const candidates = (record: LockRecord): readonly { readonly owner: string; readonly fencingToken: number }[] =>
+  record.permits === undefined ? [record] : liveHolders(record);
+
+/** The fencing token of what is to be changed. Without one, shows the record and how to go on. */
+const guardOf = (session: Session, verb: Verb, record: LockRecord, options: FenceOptions): number => {
+  const { fence, token } = options;
+  if (fence !== undefined) return fence;
+  if (token !== undefined) {
+    const seen = [record, ...liveHolders(record)].find((holder) => holder.token === token);
+    if (seen) return seen.fencingToken;
+    session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
+    throw new CommandEnd(EXIT.changed, `${printable(record.key)} has another token. Nothing was written`);
+  }
+  session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
+  const found = candidates(record);
+  session.say(found.length === 0 ? "Nobody holds it." : "If that is the one you mean, repeat with its fencing token:");
+  for (const { owner, fencingToken } of found) {
+    const comment = found.length > 1 ? `   # ${printable(owner)}` : "";
+    session.say(`  ${commandOf(session, verb, record.key, fencingToken, options)}${comment}`);
+  }
+  throw new CommandEnd(EXIT.refused, `${verb} needs --fence. Nothing was written`);
+};
+
+const DONE = { break: "broken", forget: "forgotten", finish: "finished" } as const;
+
+/** What else could be meant, where the state is another one than the verb is for. */
+const hint = (session: Session, verb: Verb, record: LockRecord): string => {
+  const { key, status, fencingToken } = record;
+  const other = status === "FINISHED" ? "forget" : "break";
+  if (other === verb || (verb === "finish" && other === "break")) return "";
+  const effect =
+    other === "forget" ? "finished: its next delivery runs after" : "not finished but held: it is freed by";
+  return `\nIt is ${effect}\n  ${commandOf(session, other, key, fencingToken, {})}`;
+};
+
+const tell = (session: Session, verb: Verb, result: OperatorResult): number => {
+  const { json } = session.options;
+  const { outcome, key, record } = result;
+  if (json) session.data(JSON.stringify({ outcome, key, ...(record && { record: JSON.parse(toJson(record)) }) }));
+  const name = printable(key);
+  if (outcome === "absent") throw new CommandEnd(EXIT.nothing, `${name}: no such key in table ${session.tableName}`);
+  const line = inOneLine(record, session.time);
+  if (outcome === "free") {
+    throw new CommandEnd(EXIT.nothing, `${line}\nIt is free already. Nothing was written`);
+  }
+  if (outcome === "changed") {
+    if (!json) session.data(line);
+    throw new CommandEnd(
+      EXIT.changed,
+      `${name} is not as you saw it. Nothing was written${hint(session, verb, record)}`,
+    );
+  }
+  if (!json) session.data(`${DONE[verb]}: ${line}`);
+  return EXIT.done;
+};
+
+export const changeCommand = async (
+  session: Session,
+  verb: Verb,
+  asked: string,
+  options: FinishCommandOptions,
+): Promise<number> => {
+  const { why, status, remember } = options;
+  let result: { result?: unknown } = {};
+  if (options.result !== undefined) {
+    try {
+      result = { result: JSON.parse(options.result) };
+    } catch (error) {
+      throw new CommandEnd(EXIT.usage, `--result must be JSON: ${(error as Error).message}`);
+    }
+  }
+  const { key, record } = await session.lookUp(asked);
+  if (!record) return tell(session, verb, { outcome: "absent", key });
+  const fencingToken = guardOf(session, verb, record, options);
+  const guard = { fencingToken, by: session.by, why };
+  if (verb === "finish") {
+    const finish = { ...guard, status, rememberMs: remember, ...result };
+    return tell(session, verb, await finishLock(session.whole, key, finish));
+  }
+  return tell(session, verb, await (verb === "break" ? breakLock : forgetLock)(session.whole, key, guard));
+};
+
+export interface PurgeCommandOptions {
+  readonly older?: number;
+  readonly finished?: boolean;
+  readonly prefix?: string;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+export const purgeCommand = async (
+  session: Session,
+  { older, finished, prefix, dryRun, yes }: PurgeCommandOptions,
+): Promise<number> => {
+  let cost = "";
+  const keys = await purgeLocks(session.locks, {
+    olderThanMs: older,
+    finished,
+    keyPrefix: prefix || undefined,
+    dryRun: dryRun || !yes,
+    onPage({ scanned, readUnits }) {
+      cost = `${scanned} items looked at, ${readUnits} read units`;
+      session.progress(`${session.tableName}: ${cost}`);
+    },
+  });
+  for (const key of keys.toSorted()) session.data(session.options.json ? JSON.stringify({ key }) : printable(key));
+  session.say(`${session.tableName}: ${cost}`);
+  if (keys.length === 0) {
+    session.say("There is nothing to delete");
+    return EXIT.nothing;
+  }
+  const age = older === undefined ? "" : `, whatever has not been written for ${showDuration(older)} among them`;
+  if (dryRun) session.say(`${keys.length} records would be deleted${age}`);
+  else if (yes) session.say(`${keys.length} records are deleted${age}`);
+  else
+    throw new CommandEnd(
+      EXIT.refused,
+      `${keys.length} records would be deleted${age}. Repeat with --yes. Nothing was deleted`,
+    );
+  return EXIT.done;
+};

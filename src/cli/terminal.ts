@@ -1,0 +1,61 @@
+/** Data go to stdout, talk goes to stderr. Colours and redrawing are for terminals only. */
+
+export interface Terminal {
+  /** Whether what is on stdout may be redrawn. */
+  readonly isLive: boolean;
+  readonly columns: number;
+  /** One line of data. */
+  data(line: string): void;
+  /** One line for people. */
+  say(line: string): void;
+  /** A line for people that the next one replaces, on a terminal. */
+  progress(line: string): void;
+  readonly paint: (style: Style, text: string) => string;
+}
+
+const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
+export type Style = keyof typeof STYLES;
+
+export const createTerminal = (isQuiet: boolean, { stdout, stderr, env } = process): Terminal => {
+  const isColoured = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb";
+  let isProgressShown = false;
+  const clearProgress = () => {
+    if (isProgressShown) stderr.write("\r\x1b[K");
+    isProgressShown = false;
+  };
+  return {
+    isLive: stdout.isTTY === true,
+    columns: stdout.columns ?? 100,
+    data(line) {
+      clearProgress();
+      stdout.write(`${line}\n`);
+    },
+    say(line) {
+      clearProgress();
+      if (!isQuiet) stderr.write(`${line}\n`);
+    },
+    progress(line) {
+      if (isQuiet || !stderr.isTTY) return;
+      stderr.write(`\r\x1b[K${line}`);
+      isProgressShown = true;
+    },
+    paint: (style, text) => (isColoured ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text),
+  };
+};
+
+/** Columns, as wide as their widest cell. */
+export const table = (rows: readonly (readonly string[])[]): string[] => {
+  const widths = rows.reduce<number[]>((most, row) => row.map((cell, n) => Math.max(most[n] ?? 0, cell.length)), []);
+  return rows.map((row) =>
+    row.map((cell, n) => (n === row.length - 1 ? cell : cell.padEnd(widths[n] ?? 0))).join("  "),
+  );
+};
+
+/** For a shell, to be copied. */
+export const quote = (text: string): string =>
+  /^[\w@%+=:,./#-]+$/.test(text) && !text.startsWith("#") ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
+/** What stands in a record may move the cursor, or colour the screen: shown as JSON escapes. */
+export const printable = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to find
+  text.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
