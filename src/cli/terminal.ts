@@ -6,6 +6,8 @@ export interface Terminal {
   readonly columns: number;
   /** One line of data. */
   data(line: string): void;
+  /** Begins the screen anew. */
+  clear(): void;
   /** One line for people. */
   say(line: string): void;
   /** A line for people that the next one replaces, on a terminal. */
@@ -29,6 +31,9 @@ export const createTerminal = (isQuiet: boolean, { stdout, stderr, env } = proce
     data(line) {
       clearProgress();
       stdout.write(`${line}\n`);
+    },
+    clear() {
+      stdout.write("\x1b[2J\x1b[H");
     },
     say(line) {
       clearProgress();

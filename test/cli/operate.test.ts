@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { LockClient, semaphore } from "../../src/index.ts";
-import { theCommand } from "../support/command.ts";
+import { theCommand, until } from "../support/command.ts";
 import { lockTable } from "../support/dynamodb.ts";
 
 const { tableName, client } = await lockTable();
@@ -169,6 +169,22 @@ describe("list", () => {
     expect((await run("list", "--prefix", prefix, "--json")).stdout).not.toContain(held.token);
     expect(await run("list", "--quiet", "--prefix", "nothing-begins-so")).toEqual({ code: 3, stdout: "", stderr: "" });
     await held.release();
+  });
+});
+
+describe("list --watch", () => {
+  it("lists again and again, until it is interrupted", async () => {
+    const { key, lock } = await aHeldKey();
+    const listing = start(["list", "--prefix", key, "--watch", "--json"]);
+    let output = "";
+    listing.child.stdout?.on("data", (chunk) => {
+      output += chunk;
+    });
+    await until(() => output.includes('"state":"held"'));
+    await lock.release();
+    await until(() => output.includes('"state":"released"'));
+    listing.child.kill("SIGINT");
+    expect((await listing.ended).code).toBe("SIGINT");
   });
 });
 

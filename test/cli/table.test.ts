@@ -125,6 +125,18 @@ describe("watch", () => {
     expect(await watching.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/finished {2}second/) });
   });
 
+  it("ends when nobody reads it any more, as a program that SIGPIPE ends: 141", async () => {
+    const key = `watched-${randomUUID()}`;
+    const watching = start(["watch", key, "--interval", "50ms"]);
+    const gone = expect(watching.ended).rejects.toThrow("Premature close"); // of our own reading
+    watching.child.stdout?.destroy();
+    const lock = await locks.acquire(key);
+    await until(() => watching.child.exitCode);
+    expect(watching.child.exitCode).toBe(141);
+    await gone;
+    await lock.release();
+  });
+
   it("gives up after --timeout: 124", async () => {
     const lock = await locks.acquire(`watched-${randomUUID()}`);
     expect(await run("watch", lock.key, "--until", "free", "--timeout", "200ms")).toMatchObject({ code: 124 });
