@@ -130,7 +130,7 @@ export const waitCommand = async (
       session.say(inOneLine(record, session.time));
   }
   const pending = await session.whole.waitUntilFinished(stored, { timeoutMs: timeout, intervalMs: LOOK_MS });
-  for (const key of pending) session.data(String(key));
+  for (const key of pending.map(String)) session.data(session.options.json ? JSON.stringify({ key }) : printable(key));
   if (pending.length === 0) return EXIT.done;
   throw new CommandEnd(
     EXIT.timeout,

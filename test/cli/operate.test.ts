@@ -1,4 +1,5 @@
 /** `list`, `show`, `break`, `forget`, `finish`, `purge`, `wait`: processes of the real command. */
+import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { LockClient, semaphore } from "../../src/index.ts";
@@ -213,6 +214,15 @@ describe("show", () => {
     const { stdout } = await run("show", key);
     expect(stdout).toContain("\\u001b[2Jgone");
     expect(stdout).not.toContain("\x1b");
+  });
+
+  it("nor what stands in a key, and the command to repeat still means it", async () => {
+    const lock = await locks.acquire(`it's \x1b[2J ${aKey()}`);
+    const { stdout, stderr } = await run("break", lock.key);
+    expect(stdout + stderr).not.toContain("\x1b");
+    const [, word = ""] = /dynamo-lock break (\$'.*') --fence/.exec(stderr) ?? [];
+    expect(execFileSync("bash", ["-c", `printf %s ${word}`], { encoding: "utf8" })).toBe(lock.key);
+    await lock.release();
   });
 });
 
