@@ -47,6 +47,8 @@ export type FreeReply =
       readonly error: unknown;
       /** Whether the same may succeed a moment later, and why not now. */
       readonly again: "conflict" | "throttled" | "fault" | undefined;
+      /** The key was in the way, and is not any more. */
+      readonly over?: LockRecord | undefined;
     };
 
 const requestOf = (table: Table, { items, writesAt }: FreeCommit, now: number): FreeRequest => {
@@ -113,8 +115,12 @@ const judge = async (table: Table, commit: FreeCommit, error: unknown, bounds: B
       if (record?.token === commit.token && record.status === "FINISHED") return { end: "written" };
       if (record && commit.isInTheWay(record)) return { end: "refused", record };
       commit.over = record?.status === "SEMAPHORE" ? record : undefined;
-      // The key was in the way, and is not any more.
-      if (Code === "ConditionalCheckFailed") return { end: "failed", error, again: "conflict" };
+      if (Code === "ConditionalCheckFailed") {
+        // A new request, with the present time, does no harm beside one in doubt: of two with one
+        // token at most one applies.
+        commit.request = undefined;
+        return { end: "failed", error: changedHands(error), again: "conflict", over: record };
+      }
     } catch (failure) {
       return { end: "failed", error: failure, again: isTransient(failure) ? "fault" : undefined };
     }
@@ -122,6 +128,15 @@ const judge = async (table: Table, commit: FreeCommit, error: unknown, bounds: B
   if (isAtKey || isConflict(error)) return { end: "failed", error, again: "conflict" };
   return { end: "failed", error, again: isPassing(error) ? "throttled" : mayPass(error) ? "fault" : undefined };
 };
+
+const changedHands = (cause: unknown) =>
+  new LockError(
+    "LOCK_REQUEST",
+    "The key was in other hands at each attempt, and free right after: nothing was written",
+    {
+      cause,
+    },
+  );
 
 /**
  * The error of a commit whose last attempt failed so. What DynamoDB doesn't accept may be about the

@@ -164,7 +164,8 @@ export class CommitRun {
         if (again !== "conflict") report({ type: "retrying", key, owner, operation, error });
         await clock.sleep(delayMs(tries, again === "conflict" ? CONFLICT_BACKOFF : FAULT_BACKOFF, random, leftMs));
       }
-      if (!isAgain || this.#isClosed) throw await this.#failed(operation, commit, error);
+      if (isAgain && !this.#isClosed) continue;
+      throw reply.over ? this.#refuse(reply.over) : await this.#failed(operation, commit, error);
     }
   }
 

@@ -201,6 +201,34 @@ describe("a commit that nothing is known of", () => {
   });
 });
 
+describe("a key that becomes free while a commit is tried", () => {
+  it("is taken by a new request, also where the one before is in doubt: its time is over", async () => {
+    const [one, other] = [patient(), patient()];
+    const key = freshKey();
+    await other.locks.acquire(key, { leaseMs: 3_000 }); // and crashes
+    one.state.wire = async ({ n, send }) => {
+      if (n > 1) return send();
+      one.clock.advance(5_000);
+      throw lost();
+    };
+    expect(await run(one, key, committing())).toBe("mine");
+    expect([one.state.sent.length, await counters.total(key)]).toEqual([3, 1]);
+  });
+
+  it.each([
+    ["and is held again each time is a LockHeldError", true, "LOCK_HELD"],
+    ["and is gone from the table each time says so", false, "LOCK_REQUEST"],
+  ])("%s, after settleMs", async (_what, isThere, code) => {
+    const one = patient();
+    const key = freshKey();
+    if (isThere) await patient().locks.acquire(key, { leaseMs: 1_000 });
+    one.clock.advance(5_000);
+    one.state.wire = failing(() => cancelled("None", "ConditionalCheckFailed"));
+    await expect(run(one, key, committing())).rejects.toMatchObject({ code });
+    expect(await counters.total(key)).toBe(0);
+  });
+});
+
 describe("another transaction in the way", () => {
   it.each([
     ["at an item of the application's", () => cancelled("TransactionConflict", "None")],

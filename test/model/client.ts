@@ -53,6 +53,10 @@ export class SimulatedClient {
   act(): void {
     const { chance, rules } = this.#world;
     const live = this.handles.filter(({ settling }) => !settling);
+    if (rules.commits && this.calls < MAX_CALLS && chance.happens(0.15)) {
+      this.#commit();
+      return;
+    }
     const roll = chance.random();
     if (roll < 0.45 || live.length === 0) {
       if (this.calls < MAX_CALLS) this.#acquire();
@@ -68,6 +72,22 @@ export class SimulatedClient {
     handle.settling = true;
     if (roll < 0.85 && permits === 1) this.#call(`finishes ${lock.keys}`, lock.finish({ result: 1 }));
     else this.#call(`releases ${lock.keys}`, lock.release());
+  }
+
+  #commit(): void {
+    const { chance, keys, table } = this.#world;
+    const key = chance.pick(keys);
+    const effect = {
+      TableName: table.tableName,
+      Key: { lock_id: { S: `effect of ${key}` } },
+      UpdateExpression: "ADD n :one",
+      ExpressionAttributeValues: { ":one": { N: "1" } },
+    };
+    const items = chance.happens(0.6) ? [{ Update: effect }] : [];
+    const committing = this.locks.commitOnce(key, items, { result: this.name }).then((winner) => {
+      this.#world.count(winner === this.name ? "commits" : "repeats");
+    });
+    this.#call(`commits ${key}${items.length > 0 ? " with an effect" : ""}`, committing);
   }
 
   #acquire(): void {

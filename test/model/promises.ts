@@ -92,6 +92,9 @@ export class Promises {
     const holders = handles.filter(
       ({ lock, overruled, settling }) => !overruled && !settling && lock.keys.includes(key) && lock.status === "held",
     );
+    const { status, token } = this.#items.get(key) ?? {};
+    const overtaken = status?.S === "FINISHED" && holders.find(({ lock }) => lock.token !== token?.S);
+    if (overtaken) this.break(`${key}: finished by another while ${overtaken.lock.owner} holds it`);
     if (holders.length < 2) return;
     // A plain lock excludes everybody; holders of different permits exclude those above the highest number.
     const permitted = holders.some(({ permits }) => permits === 1)

@@ -22,6 +22,8 @@ export interface Rules {
   /** Requests that DynamoDB gets long after their sender has given them up. */
   readonly zombies?: boolean;
   readonly ttl?: boolean;
+  /** Commits without a lock on the same keys. */
+  readonly commits?: boolean;
 }
 
 type Outcome = { readonly value: unknown } | { readonly error: unknown };
