@@ -201,6 +201,22 @@ it("middy-dynamo-lock/lean has the same names, also where the AWS SDK is not ins
   expect(await inBare("without-sdk", [], script)).toEqual(NAMES);
 });
 
+it("is tested on the engine in memory, also where the AWS SDK is not installed", async () => {
+  const script = `
+    const { withLock } = await import("middy-dynamo-lock/lean");
+    const { lambdaContext, memoryDynamoDB } = await import("middy-dynamo-lock/testing");
+    const memory = memoryDynamoDB();
+    const handler = withLock(async () => 42, { key: ({ id }) => id, namespace: "orders", client: memory });
+    await memory.holdLock("held", { namespace: "orders" });
+    const held = await handler({ id: "held" }, lambdaContext()).catch((error) => error.code);
+    console.log(JSON.stringify([await handler({ id: "free" }, lambdaContext()), held, memory.sent]));`;
+  expect(await inBare("tested-without-sdk", [], script)).toEqual([
+    42,
+    "LOCK_HELD",
+    ["UpdateItem", "UpdateItem", "UpdateItem"],
+  ]);
+});
+
 it("a run over middy-dynamo-lock/lean loads no module of the AWS SDK, though it is there", async () => {
   const script = `
     import { registerHooks } from "node:module";
@@ -260,10 +276,10 @@ it.each([".js", ".cjs"])("imports nothing but Node.js as middy-dynamo-lock/lean:
   expect(await importsOf(`lean${extension}`)).toEqual([...NODE, "node:fs/promises", "node:http", "node:https"].sort());
 });
 
-it("the engine in memory imports nothing but Node.js and the main entry point", async () => {
+it("the engine in memory imports nothing but Node.js and the entry point without the AWS SDK", async () => {
   const modules = ["node:crypto", "node:events", "node:http", "node:stream"];
   for (const extension of [".js", ".cjs"]) {
-    expect(await importsOf(`testing${extension}`, [`index${extension}`])).toEqual(modules);
+    expect(await importsOf(`testing${extension}`, [`lean${extension}`])).toEqual(modules);
   }
 });
 
@@ -368,12 +384,17 @@ describe("type-checked by a strict consumer, declarations included", () => {
       export const locks = new LockClient({ clientConfig: { region: "eu-west-1", credentials: async () => ({ accessKeyId: "a", secretAccessKey: "b" }) } });
       await createLockTable({ region: "eu-west-1" }, { tableName: "locks" });
       await createLockTable({ request: async () => ({}) });
+      dynamoLock({ key: () => "a", client: memoryDynamoDB() });
+      withCommit(async (event: { id: string }, context) => context.commit([], { result: event.id }), { key: (event) => event.id });
       dynamoLock({ key: (event: { id: string }) => event.id, client: { request: async () => ({}) } });
       // @ts-expect-error: a client of the AWS SDK is for the other entry point
       new LockClient({ client: { send: async () => ({}) } });
       // @ts-expect-error: a setting that only the AWS SDK knows
       new LockClient({ clientConfig: { profile: "mine" } });`;
-    const source = consumer.replace('"middy-dynamo-lock"', '"middy-dynamo-lock/lean"');
+    const source = consumer
+      .replace('"middy-dynamo-lock"', '"middy-dynamo-lock/lean"')
+      .replace("export const handler", `import { withCommit } from "middy-dynamo-lock/lean";\n$&`)
+      .replace("export const handler", `import { memoryDynamoDB } from "middy-dynamo-lock/testing";\n$&`);
     expect(await complaints(`${source}${own}`)).toEqual([]);
   });
 
