@@ -46,7 +46,7 @@ export const createAttempts = (config: LeanClientConfig, clock: Clock): Attempts
     return connecting;
   };
 
-  /** Whether the same request may succeed when it is signed anew: with the right time, or others' credentials. */
+  /** Whether the same request may succeed when it is signed anew: with the right time, or other credentials. */
   const isCurable = (error: Failure, { headers }: HttpReply, signedBy: SigningCredentials): boolean => {
     const aheadMs = Date.parse(headers.date as string) - clock.now();
     if (OF_SKEW.test(error.name) && Math.abs(aheadMs - skewMs) >= MIN_SKEW_MS) {

@@ -249,6 +249,21 @@ describe("A signal", () => {
     expect(server.received).toEqual([]);
   });
 
+  it("ends requests that wait for a connection: they are never sent", async () => {
+    const stop = new AbortController();
+    await using server = await startServer((_request, response, n) => {
+      if (n === 50) stop.abort();
+      if (n >= 50) setTimeout(() => response.socket?.destroy(), 20);
+    });
+    const { send } = transportTo(server.endpoint);
+    const sent = Array.from({ length: 60 }, () =>
+      send("GetItem", {}, { signal: stop.signal }).catch((error) => error.name),
+    );
+    expect(new Set(await Promise.all(sent))).toEqual(new Set(["AbortError"]));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(server.received.length).toBe(50);
+  });
+
   it("ends the pause before another attempt", async () => {
     const stop = new AbortController();
     await using server = await startServer((_request, response) => {
