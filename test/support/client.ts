@@ -32,22 +32,28 @@ class LeanClient {
       region: () => this.#attempts.region(),
       requestHandler: { configProvider: Promise.resolve(requestHandler) },
     };
+    this.#addRetries();
+  }
+
+  /** Added first, as the SDK does with its own: whatever tests add to the same step is within. */
+  #addRetries(): void {
+    type Next = (args: { input: object }) => Promise<unknown>;
+    const retry = (next: Next, context: { commandName: string; signal?: AbortSignal }) => (args: { input: object }) => {
+      const same = { ...args, input: withToken(context.commandName.replace("Command", ""), args.input) };
+      return retrying(() => next(same), this.#maxAttempts, systemClock, Math.random, { signal: context.signal });
+    };
+    this.middlewareStack.add(retry as never, { step: "finalizeRequest", priority: "high", name: "retry" });
   }
 
   async send(command: Command, { abortSignal: signal }: { abortSignal?: AbortSignal } = {}): Promise<object> {
     const commandName = command.constructor.name;
     const operation = commandName.replace("Command", "");
     const stack = this.middlewareStack.concat(command.middlewareStack as never);
-    const retry = (next: (args: { input: object }) => Promise<unknown>) => (args: { input: object }) => {
-      const same = { ...args, input: withToken(operation, args.input) };
-      return retrying(() => next(same), this.#maxAttempts, systemClock, Math.random, { signal });
-    };
-    stack.add(retry as never, { step: "finalizeRequest", priority: "high", name: "retry" }); // where the SDK has its own
     const wire = async ({ input }: { input: object }) => ({
       response: {},
       output: await this.#attempts.attempt(operation, input, signal),
     });
-    const send = stack.resolve(wire as never, { commandName } as never);
+    const send = stack.resolve(wire as never, { commandName, signal } as never);
     return (await send({ input: command.input } as never)).output;
   }
 
