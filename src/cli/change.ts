@@ -32,22 +32,31 @@ const commandOf = (session: Session, verb: Verb, key: string, fence: number, { w
 
 /** The acquisitions that a verb could be meant for. */
 const candidates = (record: LockRecord): readonly { readonly owner: string; readonly fencingToken: number }[] =>
-  record.permits === undefined ? [record] : liveHolders(record);
+  record.permits !== undefined ? liveHolders(record) : record.status === "RELEASED" ? [] : [record];
+
+/** What else could be meant, where the state is another one than the verb is for. */
+const hint = (session: Session, verb: Verb, { key, status, fencingToken }: LockRecord): string | undefined => {
+  const other = status === "FINISHED" ? "forget" : status === "IN_PROGRESS" ? "break" : undefined;
+  if (other === undefined || other === verb || (verb === "finish" && other === "break")) return undefined;
+  const [state, effect] = other === "forget" ? ["finished", "its next delivery runs"] : ["held", "it is free"];
+  return `It is ${state}. If that is the one you mean, ${effect} after\n  ${commandOf(session, other, key, fencingToken, {})}`;
+};
 
 /** The fencing token of what is to be changed. Without one, shows the record and how to go on. */
 const guardOf = (session: Session, verb: Verb, record: LockRecord, options: FenceOptions): number => {
   const { fence, token } = options;
   if (fence !== undefined) return fence;
+  const seen = [record, ...liveHolders(record)].find((holder) => holder.token === token);
+  if (seen) return seen.fencingToken;
+  session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
   if (token !== undefined) {
-    const seen = [record, ...liveHolders(record)].find((holder) => holder.token === token);
-    if (seen) return seen.fencingToken;
-    session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
     throw new CommandEnd(EXIT.changed, `${printable(record.key)} has another token. Nothing was written`);
   }
-  session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
   const found = candidates(record);
-  session.say(found.length === 0 ? "Nobody holds it." : "If that is the one you mean, repeat with its fencing token:");
-  for (const { owner, fencingToken } of found) {
+  if (found.length === 0) throw new CommandEnd(EXIT.nothing, "It is free already. Nothing was written");
+  const other = hint(session, verb, record);
+  session.say(other ?? "If that is the one you mean, repeat with its fencing token:");
+  for (const { owner, fencingToken } of other ? [] : found) {
     const comment = found.length > 1 ? `   # ${printable(owner)}` : "";
     session.say(`  ${commandOf(session, verb, record.key, fencingToken, options)}${comment}`);
   }
@@ -55,16 +64,6 @@ const guardOf = (session: Session, verb: Verb, record: LockRecord, options: Fenc
 };
 
 const DONE = { break: "broken", forget: "forgotten", finish: "finished" } as const;
-
-/** What else could be meant, where the state is another one than the verb is for. */
-const hint = (session: Session, verb: Verb, record: LockRecord): string => {
-  const { key, status, fencingToken } = record;
-  const other = status === "FINISHED" ? "forget" : "break";
-  if (other === verb || (verb === "finish" && other === "break")) return "";
-  const effect =
-    other === "forget" ? "finished: its next delivery runs after" : "not finished but held: it is freed by";
-  return `\nIt is ${effect}\n  ${commandOf(session, other, key, fencingToken, {})}`;
-};
 
 const tell = (session: Session, verb: Verb, result: OperatorResult): number => {
   const { json } = session.options;
@@ -78,10 +77,9 @@ const tell = (session: Session, verb: Verb, result: OperatorResult): number => {
   }
   if (outcome === "changed") {
     if (!json) session.data(line);
-    throw new CommandEnd(
-      EXIT.changed,
-      `${name} is not as you saw it. Nothing was written${hint(session, verb, record)}`,
-    );
+    const other = hint(session, verb, record);
+    if (other) session.say(other);
+    throw new CommandEnd(EXIT.changed, `${name} is not as you saw it. Nothing was written`);
   }
   if (!json) session.data(`${DONE[verb]}: ${line}`);
   return EXIT.done;

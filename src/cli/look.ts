@@ -38,7 +38,7 @@ export async function* select(session: Session, options: ListOptions): AsyncGene
   const states = wantedStates(options);
   let cost = "";
   const onPage = ({ scanned, found, readUnits }: { scanned: number; found: number; readUnits: number }) => {
-    cost = `${scanned} items looked at, ${found} of them locks to choose from, ${readUnits} read units`;
+    cost = `${scanned} items looked at, ${found} locks, ${readUnits} read units`;
     session.progress(`${session.tableName}: ${cost}`);
   };
   for await (const record of listLocks(session.locks, { ...filterOf(states, options), onPage })) {
