@@ -5,6 +5,12 @@
  */
 import { EXIT } from "./exit.ts";
 
+// Who reads our data may have enough, as `head` has. Nobody who reads our talk may end a command under a lock.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(EXIT.brokenPipe);
+});
+process.stderr.on("error", () => {});
+
 try {
   const { main } = await import("./main.ts");
   process.exitCode = await main(process.argv.slice(2));

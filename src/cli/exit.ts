@@ -25,6 +25,8 @@ export const EXIT = {
   notFound: 127,
   /** Plus the number of the signal. */
   signal: 128,
+  /** As of a program that SIGPIPE ends. */
+  brokenPipe: 141,
 } as const;
 
 /** Ends the command with a message on stderr. */

@@ -1,4 +1,5 @@
 /** `list`, `show` and `wait`: what only looks. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ListLocksFilter, type LockRecord, listLocks } from "../index.ts";
 import { CommandEnd, EXIT } from "./exit.ts";
 import { inLines, inOneLine, liveHolders, type RecordState, stateOf, toJson } from "./records.ts";
@@ -14,6 +15,7 @@ export interface ListOptions {
   readonly owner?: string;
   readonly prefix?: string;
   readonly older?: number;
+  readonly watch?: boolean;
 }
 
 const wantedStates = ({ held, stale, finished, released }: ListOptions): readonly RecordState[] => [
@@ -67,7 +69,19 @@ const rowOf = (record: LockRecord, { time }: Session, now: number): string[] => 
   ].map(printable);
 };
 
+/** From one list to the next, with `--watch`. */
+const WATCH_MS = 2_000;
+
 export const listCommand = async (session: Session, options: ListOptions): Promise<number> => {
+  while (options.watch) {
+    if (session.isLive && !session.options.json) session.clear();
+    await listOnce(session, options);
+    await sleep(WATCH_MS);
+  }
+  return listOnce(session, options);
+};
+
+const listOnce = async (session: Session, options: ListOptions): Promise<number> => {
   const records: LockRecord[] = [];
   for await (const record of select(session, options)) {
     if (session.options.json) session.data(toJson(record));
@@ -116,7 +130,7 @@ export const waitCommand = async (
       session.say(inOneLine(record, session.time));
   }
   const pending = await session.whole.waitUntilFinished(stored, { timeoutMs: timeout, intervalMs: LOOK_MS });
-  for (const key of pending) session.data(String(key));
+  for (const key of pending.map(String)) session.data(session.options.json ? JSON.stringify({ key }) : printable(key));
   if (pending.length === 0) return EXIT.done;
   throw new CommandEnd(
     EXIT.timeout,

@@ -65,7 +65,8 @@ export const createProgram = (act: (action: Action, args: readonly Given[], opti
     .option("--released", "only those that are released")
     .option("--owner <name>", "only those of this owner")
     .option("--prefix <text>", "only keys that begin so")
-    .option("--older <duration>", "only those that were acquired longer ago", parseDuration);
+    .option("--older <duration>", "only those that were acquired longer ago", parseDuration)
+    .option("--watch", "again every 2 s, until it is interrupted");
   command("show <key>", "one lock, and why it is free or not", (session, [key], options) =>
     showCommand(session, key, options),
   ).option("--result", "with its stored response");

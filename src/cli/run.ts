@@ -57,7 +57,7 @@ export const runCommand = async (
     const ended = await runChild(session, lock, command, options);
     return await settle(session, lock, ended, options);
   } finally {
-    await locks.close().catch(() => {}); // it has been told, and the lease ends it
+    await locks.close({ settleMs: 0 }).catch(() => {}); // it has been told, and the lease ends it
   }
 };
 
@@ -104,13 +104,13 @@ const settle = async (
   { why, exitCode }: ChildEnd,
   { once, remember }: RunCommandOptions,
 ): Promise<number> => {
+  if (why === "lost") return EXIT.lost; // its lease is over, or another has the key
   const isSuccess = why === "ended" && exitCode === 0;
   try {
     if (once && isSuccess) await lock.finish({ rememberMs: remember });
     else await lock.release();
-    return why === "lost" ? EXIT.lost : exitCode;
+    return exitCode;
   } catch (error) {
-    if (why === "lost") return EXIT.lost;
     const { message } = endOf(error);
     if (error instanceof LockLostError) {
       session.say(`${describeLoss(error)}. The command had ended with ${exitCode}`);

@@ -6,6 +6,8 @@ export interface Terminal {
   readonly columns: number;
   /** One line of data. */
   data(line: string): void;
+  /** Begins the screen anew. */
+  clear(): void;
   /** One line for people. */
   say(line: string): void;
   /** A line for people that the next one replaces, on a terminal. */
@@ -30,6 +32,9 @@ export const createTerminal = (isQuiet: boolean, { stdout, stderr, env } = proce
       clearProgress();
       stdout.write(`${line}\n`);
     },
+    clear() {
+      stdout.write("\x1b[2J\x1b[H");
+    },
     say(line) {
       clearProgress();
       if (!isQuiet) stderr.write(`${line}\n`);
@@ -51,11 +56,17 @@ export const table = (rows: readonly (readonly string[])[]): string[] => {
   );
 };
 
-/** For a shell, to be copied. */
-export const quote = (text: string): string =>
-  /^[\w@%+=:,./#-]+$/.test(text) && !text.startsWith("#") ? text : `'${text.replaceAll("'", "'\\''")}'`;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to find
+const CONTROLS = /[\x00-\x1f\x7f-\x9f]/g;
+const escaped = (text: string) =>
+  text.replace(CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /** What stands in a record may move the cursor, or colour the screen: shown as JSON escapes. */
-export const printable = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to find
-  text.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const printable = (text: string): string => escaped(text);
+
+/** For a shell, to be copied. What may move the cursor stands there as an escape, which bash and zsh read back. */
+export const quote = (text: string): string => {
+  if (/^[\w@%+=:,./-][\w@%+=:,./#-]*$/.test(text)) return text;
+  if (text.search(CONTROLS) >= 0) return `$'${escaped(text.replace(/[\\']/g, "\\$&"))}'`;
+  return `'${text.replaceAll("'", "'\\''")}'`;
+};

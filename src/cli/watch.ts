@@ -104,7 +104,8 @@ const draw = (session: Session, records: readonly LockRecord[], timeline: readon
     "",
     ...timeline.map((change) => paint(STYLE_OF[change.type] ?? "dim", lineOf(session, change))),
   ];
-  process.stdout.write(`\x1b[2J\x1b[H${lines.map((line) => `${line}\n`).join("")}`);
+  session.clear();
+  for (const line of lines) session.data(line);
 };
 
 const STYLE_OF: Readonly<Record<string, "green" | "red" | "yellow" | "cyan">> = {

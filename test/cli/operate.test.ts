@@ -1,8 +1,9 @@
 /** `list`, `show`, `break`, `forget`, `finish`, `purge`, `wait`: processes of the real command. */
+import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { LockClient, semaphore } from "../../src/index.ts";
-import { theCommand } from "../support/command.ts";
+import { theCommand, until } from "../support/command.ts";
 import { lockTable } from "../support/dynamodb.ts";
 
 const { tableName, client } = await lockTable();
@@ -172,6 +173,22 @@ describe("list", () => {
   });
 });
 
+describe("list --watch", () => {
+  it("lists again and again, until it is interrupted", async () => {
+    const { key, lock } = await aHeldKey();
+    const listing = start(["list", "--prefix", key, "--watch", "--json"]);
+    let output = "";
+    listing.child.stdout?.on("data", (chunk) => {
+      output += chunk;
+    });
+    await until(() => output.includes('"state":"held"'));
+    await lock.release();
+    await until(() => output.includes('"state":"released"'));
+    listing.child.kill("SIGINT");
+    expect((await listing.ended).code).toBe("SIGINT");
+  });
+});
+
 describe("show", () => {
   it("tells all, in a time zone of choice; the result only when it is asked for: 0", async () => {
     const { key, fence } = await aFinishedKey();
@@ -197,6 +214,15 @@ describe("show", () => {
     const { stdout } = await run("show", key);
     expect(stdout).toContain("\\u001b[2Jgone");
     expect(stdout).not.toContain("\x1b");
+  });
+
+  it("nor what stands in a key, and the command to repeat still means it", async () => {
+    const lock = await locks.acquire(`it's \x1b[2J ${aKey()}`);
+    const { stdout, stderr } = await run("break", lock.key);
+    expect(stdout + stderr).not.toContain("\x1b");
+    const [, word = ""] = /dynamo-lock break (\$'.*') --fence/.exec(stderr) ?? [];
+    expect(execFileSync("bash", ["-c", `printf %s ${word}`], { encoding: "utf8" })).toBe(lock.key);
+    await lock.release();
   });
 });
 

@@ -1,10 +1,11 @@
 /** `run`: processes of the real command, the processes that they start, and how each of them may end. */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { breakLock, LockClient } from "../../src/index.ts";
 import { theCommand, until } from "../support/command.ts";
-import { lockTable } from "../support/dynamodb.ts";
+import { localConfig, lockTable } from "../support/dynamodb.ts";
 
 const { tableName, client } = await lockTable();
 const { run, start } = theCommand(tableName);
@@ -191,6 +192,31 @@ describe("A lock that is lost", () => {
     await breakLock(locks, await held(key));
     expect((await running.ended).code).toBe(76);
     await until(() => !isAlive(grandchild));
+  });
+
+  it("because DynamoDB is away, ends the command before the lease is over for others: 76", async () => {
+    const key = aKey();
+    const engine = new URL(localConfig().endpoint);
+    const pipes: Socket[] = [];
+    /** A wire between the command and the engine, that can be cut. */
+    const wire = createServer((socket) => {
+      const other = connect(Number(engine.port), engine.hostname);
+      pipes.push(socket, other);
+      for (const each of [socket, other]) each.on("error", () => {});
+      socket.pipe(other).pipe(socket);
+    }).listen(0, "127.0.0.1");
+    await until(() => wire.listening);
+    const endpoint = `http://127.0.0.1:${(wire.address() as AddressInfo).port}`;
+    const script = "trap 'date +%s%3N; exit 0' TERM; while :; do sleep 0.02; done";
+    const running = start(["run", key, "--endpoint", endpoint, "--lease", "2s", ...sh(script)]);
+    const { expiresAt } = await held(key);
+    wire.close();
+    for (const pipe of pipes) pipe.destroy();
+    const { code, stdout, stderr } = await running.ended;
+    expect(code).toBe(76);
+    expect(stderr).toContain("it could not be renewed before its lease was over");
+    expect(Number(stdout)).toBeLessThan(expiresAt + 1_000); // others wait for clockSkewMs
+    await until(() => locks.tryAcquire(key));
   });
 
   it("is not remembered as done, though the command ended well: 76", async () => {

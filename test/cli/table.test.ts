@@ -1,14 +1,15 @@
 /** `doctor`, `table`, `watch`, `completion`, and the exit codes of what can't be done. */
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { CreateTableCommand, DescribeTableCommand } from "@aws-sdk/client-dynamodb";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { breakLock, LockClient } from "../../src/index.ts";
 import { theCommand, until } from "../support/command.ts";
-import { lockTable } from "../support/dynamodb.ts";
+import { localConfig, lockTable } from "../support/dynamodb.ts";
 
 const { tableName, client } = await lockTable();
 const { run, start } = theCommand(tableName);
@@ -19,6 +20,11 @@ const linesOf = (text: string) =>
     .split("\n")
     .filter(Boolean)
     .map((line) => JSON.parse(line));
+
+const headersOf = ({ headers }: IncomingMessage): Record<string, string> =>
+  Object.fromEntries(
+    ["x-amz-target", "x-amz-date", "authorization", "content-type"].map((name) => [name, String(headers[name])]),
+  );
 
 describe("doctor", () => {
   it("of a table as it should be finds nothing: 0, and leaves nothing", async () => {
@@ -58,6 +64,40 @@ describe("doctor", () => {
     expect((await run("--table", bare, "--key-attribute", "id", "doctor")).stdout).toContain(
       "the partition key is lock_id, not id",
     );
+  });
+
+  it("finds what only a real table, role or clock can have: 78", async () => {
+    const { endpoint } = localConfig();
+    /** Between the command and the engine: a role that may not all, a global table, an old engine, and a clock of its own. */
+    const between = createServer(async (request, response) => {
+      const operation = String(request.headers["x-amz-target"]).split(".")[1] as string;
+      const reply = await fetch(endpoint, { method: "POST", headers: headersOf(request), body: await text(request) });
+      const body = Object(await reply.json());
+      if (operation === "DescribeTable")
+        body.Table.Replicas = [{ RegionName: "eu-west-1" }, { RegionName: "us-east-1" }];
+      if (operation === "UpdateItem") delete body.Item;
+      const denied = { __type: "com.amazon.coral.service#AccessDeniedException", message: "not authorized" };
+      const isDenied = ["DeleteItem", "DescribeTimeToLive", "TransactWriteItems"].includes(operation);
+      const date = new Date(Date.now() - 60_000).toUTCString();
+      response.writeHead(isDenied ? 400 : reply.status, { "content-type": "application/x-amz-json-1.0", date });
+      response.end(JSON.stringify(isDenied ? denied : body));
+    }).listen(0, "127.0.0.1");
+    await until(() => between.listening);
+    const address = `http://127.0.0.1:${(between.address() as AddressInfo).port}`;
+    const { code, stdout } = await run("--endpoint", address, "doctor", "--json");
+    between.close();
+    const found = new Map(linesOf(stdout).map((finding) => [finding.check, finding]));
+    expect(code).toBe(78);
+    expect(found.get("replicas")).toMatchObject({ status: "warn", remedy: expect.stringContaining("one Region") });
+    expect(found.get("TTL")).toMatchObject({ status: "unknown" });
+    expect(found.get("refused items")).toMatchObject({ status: "fail" });
+    expect(found.get("may UpdateItem")).toMatchObject({ status: "ok" });
+    for (const action of ["DeleteItem", "ConditionCheckItem"])
+      expect(found.get(`may ${action}`)).toMatchObject({ status: "warn" });
+    expect(found.get("clock")).toMatchObject({
+      status: "fail",
+      detail: expect.stringMatching(/^(1m|59s|1m 1s).* ahead of/),
+    });
   });
 
   it("of a table that is missing names the command that makes it: 78", async () => {
@@ -123,6 +163,18 @@ describe("watch", () => {
     await until(() => output.includes(`taken  second, fence ${second.fencingToken}`));
     await second.finish();
     expect(await watching.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/finished {2}second/) });
+  });
+
+  it("ends when nobody reads it any more, as a program that SIGPIPE ends: 141", async () => {
+    const key = `watched-${randomUUID()}`;
+    const watching = start(["watch", key, "--interval", "50ms"]);
+    const gone = expect(watching.ended).rejects.toThrow("Premature close"); // of our own reading
+    watching.child.stdout?.destroy();
+    const lock = await locks.acquire(key);
+    await until(() => watching.child.exitCode);
+    expect(watching.child.exitCode).toBe(141);
+    await gone;
+    await lock.release();
   });
 
   it("gives up after --timeout: 124", async () => {
