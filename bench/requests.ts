@@ -1,5 +1,5 @@
 /**
- * What a run costs its own process: bytes of the two requests (their bodies), and processor time over that of the SDK's two
+ * What a run costs its own process: bytes of the two requests (their bodies), and processor time and time over those of the SDK's two
  * conditional writes alone. Beside Powertools' idempotency.
  *
  * A stub in another process answers each request at once. The contenders take turns in this one, so that whatever else the
@@ -22,33 +22,51 @@ const [endpoint] = (await once(stub, "message")) as [string];
 for (const [name, prepare] of Object.entries(contenders)) {
   const before = counter.bodies.length;
   await prepare(counter.endpoint)();
-  measured.push({ name, bodies: counter.bodies.slice(before), run: prepare(endpoint), times: [] as number[] });
+  measured.push({
+    name,
+    bodies: counter.bodies.slice(before),
+    run: prepare(endpoint),
+    processor: [] as number[],
+    time: [] as number[],
+  });
 }
 counter.stop();
 
 for (let turn = -1; turn < TURNS; turn++) {
-  for (const { run, times } of measured) {
+  for (const { run, processor, time } of measured) {
     const before = process.cpuUsage();
+    const begunAt = performance.now();
     for (let n = 0; n < RUNS; n++) await run();
+    const ms = performance.now() - begunAt;
     const { user, system } = process.cpuUsage(before);
-    if (turn >= 0) times.push((user + system) / RUNS); // the first turn opens connections, and compiles
+    if (turn < 0) continue; // the first turn opens connections, and compiles
+    processor.push((user + system) / RUNS);
+    time.push((ms * 1_000) / RUNS);
   }
 }
 stub.disconnect();
 
-const alone = measured[0]?.times ?? [];
+const [alone] = measured;
+/** The median of the turns' ratios to those of the SDK alone. */
+const overAlone = (values: readonly number[], alones: readonly number[] = []) =>
+  percentile(
+    values.map((value, turn) => value / (alones[turn] as number)),
+    0.5,
+  ).toFixed(2);
+
 console.log(`Node.js ${process.version}, ${TURNS} turns of ${RUNS} runs\n`);
 printTable(
-  measured.map(({ name, bodies, times }) => {
+  measured.map(({ name, bodies, processor, time }) => {
     const [acquire = 0, finish = 0] = bodies;
-    const ratios = times.map((time, turn) => time / (alone[turn] as number));
     return {
       "a run by": name,
       "acquire, bytes": acquire,
       "finish, bytes": finish,
       "both, bytes": acquire + finish,
-      "processor, µs": percentile(times, 0.5),
-      "over the SDK alone": percentile(ratios, 0.5).toFixed(2),
+      "processor, µs": percentile(processor, 0.5),
+      "processor over the SDK alone": overAlone(processor, alone?.processor),
+      "time, µs": percentile(time, 0.5),
+      "time over the SDK alone": overAlone(time, alone?.time),
     };
   }),
 );

@@ -94,7 +94,7 @@ const output = (dir: string, extension: string, format?: Format): OutputOptions 
   ...(format && { format }),
   exports: "auto",
   entryFileNames: `[name]${extension}`,
-  chunkFileNames: ({ name }) => `${name.replace(/\.d$/, "")}${extension}`,
+  chunkFileNames: `shared${extension}`,
   minifyInternalExports: false,
   hoistTransitiveImports: false, // an entry point loads the AWS SDK only if it uses it
   dynamicImportInCjs: false, // jest can't import from CommonJS

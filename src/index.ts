@@ -1,87 +1,50 @@
-export { dynamoLockBatch } from "./batch/dynamo-lock-batch.ts";
-export type { BatchLocks, DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./batch/options.ts";
-export type { BatchResponse, BatchResult } from "./batch/outcome.ts";
-export { withLockBatch } from "./batch/with-lock-batch.ts";
-export { LockClient } from "./client/lock-client.ts";
-export type { LockClientInterface } from "./client/lock-client-interface.ts";
-export type {
-  AcquireOptions,
-  CloseOptions,
-  CommitOnceOptions,
-  LockClientOptions,
-  OnceOptions,
-  RunOptions,
-  TryAcquireOptions,
-} from "./client/options.ts";
-export type { WaitUntilFinishedOptions } from "./client/wait-until-finished.ts";
-export type { WarmUp } from "./client/warm-up.ts";
-export { type DynamoCommitMiddleware, dynamoCommit } from "./commit/dynamo-commit.ts";
-export type { CommitContext, DynamoCommitOptions } from "./commit/options.ts";
-export { withCommit } from "./commit/with-commit.ts";
-export type { Backoff } from "./common/backoff.ts";
-export type { Clock } from "./common/clock.ts";
-export {
-  LockBatchError,
-  LockError,
-  type LockErrorCode,
-  LockHeldError,
-  LockKeyError,
-  LockLostError,
-  type LockLostReason,
-  LockOptionsError,
-  LockTableError,
-  LockTimeoutError,
-  PayloadMismatchError,
-  ReplayedError,
-} from "./common/errors.ts";
-export type {
-  AboutLock,
-  KeptReason,
-  LockEvent,
-  LockEventListener,
-  LockLogger,
-  LockMetrics,
-  NotStartedReason,
-} from "./common/events.ts";
-export type { Jsonified } from "./common/jsonified.ts";
-export type { LockKey } from "./common/key.ts";
-export type {
-  Intervention,
-  LockRecord,
-  LockStatus,
-  OperatorNote,
-  SemaphoreHolder,
-  StoredFailure,
-} from "./common/record.ts";
-export { dynamoLock } from "./invocation/dynamo-lock.ts";
+/** The entry point over the AWS SDK: the public names. */
+import { type DynamoLockBatch, dynamoLockBatchOver } from "./batch/dynamo-lock-batch.ts";
+import { type WrapWithLockBatch, withLockBatchOver } from "./batch/with-lock-batch.ts";
+import { LockClientOver } from "./client/lock-client.ts";
+import type { LockClientOptions } from "./client/options.ts";
+import { type DynamoCommit, dynamoCommitOver } from "./commit/dynamo-commit.ts";
+import { type WrapWithCommit, withCommitOver } from "./commit/with-commit.ts";
+import { connectBatch, connectHandler, connectProgram } from "./dynamodb/aws-sdk.ts";
+import { type DynamoLock, dynamoLockOver } from "./invocation/dynamo-lock.ts";
+import { type WrapWithLock, withLockOver } from "./invocation/with-lock.ts";
+import { CLIENT, type ClientOptions } from "./lock/options.ts";
+import { type CreateLockTable, createLockTableOver } from "./operate/create-table.ts";
+import {
+  type DynamoSemaphore,
+  dynamoSemaphoreOver,
+  type WrapWithSemaphore,
+  withSemaphoreOver,
+} from "./semaphore/dynamo-semaphore.ts";
+
+export type { DynamoLockBatchOptions } from "./batch/options.ts";
+export type { LockClientOptions } from "./client/options.ts";
+export type { DynamoCommitOptions } from "./commit/options.ts";
 export type { DynamoLockOptions } from "./invocation/options.ts";
-export { withLock } from "./invocation/with-lock.ts";
-export type { DynamoLockMiddleware } from "./lambda/middy-request.ts";
-export type { DuplicateResponse, LockContext, LockRequest, MaybeLockContext, OnError } from "./lambda/options.ts";
-export type { Lock, LockHandleStatus } from "./lock/lock.ts";
-export type { LockInterface } from "./lock/lock-interface.ts";
-export type { CommitOptions, FinishOptions, ReleaseOptions } from "./lock/settle-options.ts";
-export { type CreateLockTableOptions, createLockTable, type LockTableDescription } from "./operate/create-table.ts";
-export {
-  type DescribeLockOptions,
-  describeLock,
-  type HoldingDescription,
-  type LockDescription,
-} from "./operate/describe.ts";
-export type { OperatorResult } from "./operate/end.ts";
-export { breakLock, finishLock, forgetLock } from "./operate/end-locks.ts";
-export { listLocks } from "./operate/list-locks.ts";
-export type { BreakLockOptions, FinishLockOptions, ForgetLockOptions } from "./operate/operator-options.ts";
-export type { ListLocksFilter, PurgeLocksOptions, ScanProgress } from "./operate/options.ts";
-export { purgeLocks } from "./operate/purge-locks.ts";
-export type { OperatorKey } from "./operate/readings.ts";
-export { dynamoSemaphore, withSemaphore } from "./semaphore/dynamo-semaphore.ts";
-export type {
-  AcquirePermitOptions,
-  DynamoSemaphoreOptions,
-  RunPermitOptions,
-  SemaphoreOnError,
-  SemaphoreOptions,
-  TryAcquirePermitOptions,
-} from "./semaphore/options.ts";
-export { type Semaphore, semaphore } from "./semaphore/semaphore.ts";
+export * from "./names.ts";
+export type { DynamoSemaphoreOptions } from "./semaphore/options.ts";
+
+export const dynamoLock: DynamoLock<ClientOptions> = /* @__PURE__ */ dynamoLockOver(connectHandler);
+export const withLock: WrapWithLock<ClientOptions> = /* @__PURE__ */ withLockOver(connectHandler);
+export const dynamoCommit: DynamoCommit<ClientOptions> = /* @__PURE__ */ dynamoCommitOver(connectHandler);
+export const withCommit: WrapWithCommit<ClientOptions> = /* @__PURE__ */ withCommitOver(connectHandler);
+export const dynamoLockBatch: DynamoLockBatch<ClientOptions> = /* @__PURE__ */ dynamoLockBatchOver(connectBatch);
+export const withLockBatch: WrapWithLockBatch<ClientOptions> = /* @__PURE__ */ withLockBatchOver(connectBatch);
+export const dynamoSemaphore: DynamoSemaphore<ClientOptions> = /* @__PURE__ */ dynamoSemaphoreOver(connectHandler);
+export const withSemaphore: WrapWithSemaphore<ClientOptions> = /* @__PURE__ */ withSemaphoreOver(connectHandler);
+export const createLockTable: CreateLockTable<NonNullable<ClientOptions["client"]>> =
+  /* @__PURE__ */ createLockTableOver((client) => connectProgram({ client }), CLIENT);
+
+/**
+ * Locks on a DynamoDB table, for any Node.js program.
+ *
+ * @example
+ * const locks = new LockClient({ tableName: "dynamo-locks" });
+ * const report = await locks.once("report-2026-11-21", () => makeReport()); // a repeat gets the first report
+ */
+export class LockClient extends LockClientOver {
+  /** @throws LockOptionsError */
+  constructor(options: LockClientOptions = {}) {
+    super(options, connectProgram);
+  }
+}

@@ -3,11 +3,15 @@ import { posix } from "node:path";
 import { describe, expect, it } from "vitest";
 
 /** From the lowest to the highest: a room imports from itself and from rooms below it. */
-const ROOMS = ["common", "protocol", "dynamodb", "lock", "lambda"];
+const ROOMS = ["common", "protocol", "dynamodb", "lean", "lock", "lambda"];
 /** Each may use all rooms, and no other door. */
 const DOORS = ["invocation", "commit", "batch", "client", "semaphore", "operate"];
+/** The public names that entry points share, whatever carries their requests. */
+const NAMES = "names.ts";
 /** The main entry point: the doors' public names. */
 const MAIN = "index.ts";
+/** The same names, over what is no AWS SDK. */
+const LEAN = "lean.ts";
 /** Rooms of entry points of their own, which know the main one. Each has a door of its name in `src` itself. */
 const BESIDE = ["testing", "http"];
 /** Programs of their own, on the public names: no handler's bundle can reach them. */
@@ -22,7 +26,7 @@ const files = filesIn(source);
 const roomOf = (file: string) => (posix.dirname(file) === "." ? posix.basename(file) : posix.dirname(file));
 const heightOf = (room: string) => {
   const doors = BESIDE.map((each) => `${each}.ts`);
-  const storeys = [...ROOMS.map((each) => [each]), DOORS, [MAIN], [...BESIDE, ...PROGRAMS], doors];
+  const storeys = [...ROOMS.map((each) => [each]), DOORS, [NAMES], [MAIN, LEAN], [...BESIDE, ...PROGRAMS], doors];
   const storey = storeys.findIndex((rooms) => rooms.includes(room));
   return storey < 0 && room.endsWith(".ts") ? storeys.length : storey; // what is for the doors of rooms only
 };
@@ -60,7 +64,9 @@ describe("The files", () => {
   });
 
   it("give no two classes or types one name", () => {
-    const names = files.flatMap((file) =>
+    // It has the names of the main entry point, because it is taken in place of that.
+    const inRooms = files.filter((file) => file !== LEAN);
+    const names = inRooms.flatMap((file) =>
       [...readFileSync(new URL(file, source), "utf8").matchAll(/^(?:export )?(?:class|interface|type) (\w+)/gm)].map(
         ([, name]) => name as string,
       ),
@@ -77,6 +83,20 @@ describe("The files", () => {
     const programs = files.filter((file) => PROGRAMS.includes(roomOf(file)));
     const others = programs.flatMap(neighboursOf).filter((imported) => !PROGRAMS.includes(roomOf(imported)));
     expect(new Set(others)).toEqual(new Set(["index.ts"]));
+  });
+
+  it("reach that one from the entry point over the SDK, and from no other", () => {
+    const reached = new Set<string>();
+    const visit = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      neighboursOf(file).forEach(visit);
+    };
+    visit("lean.ts");
+    expect(reached).toContain("lock/locks.ts");
+    expect(reached).not.toContain("dynamodb/aws-sdk.ts");
+    visit("index.ts");
+    expect(reached).toContain("dynamodb/aws-sdk.ts");
   });
 });
 

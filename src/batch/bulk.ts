@@ -1,4 +1,3 @@
-import { BULK_COMMANDS } from "../dynamodb/aws-sdk.ts";
 import { BulkTable } from "../dynamodb/bulk-table.ts";
 import type { Locks } from "../lock/locks.ts";
 
@@ -14,8 +13,7 @@ export const bulkTableOf = (locks: Locks): BulkTable => {
   const { layout } = locks.table;
   const onDenied = (operation: string, error: unknown) =>
     report({ type: "bulk-denied", operation, error }, `Table ${layout.tableName}: ${operation} ${DENIED}`);
-  const table =
-    tables.get(locks) ?? new BulkTable(transport.withCommands(BULK_COMMANDS), layout, clock, random, onDenied);
+  const table = tables.get(locks) ?? new BulkTable(transport, layout, clock, random, onDenied);
   tables.set(locks, table);
   return table;
 };

@@ -1,4 +1,5 @@
 import type { Context } from "aws-lambda";
+import type { Connect } from "../dynamodb/transport.ts";
 import {
   answerEarly,
   DEFAULT_TIMEOUT_EARLY_MS,
@@ -11,6 +12,7 @@ import {
   take,
 } from "../lambda/middy-request.ts";
 import type { WithLock } from "../lambda/options.ts";
+import type { Over } from "../lock/options.ts";
 import type { DynamoLockBatchOptions, LocksContext, MaybeLocksContext } from "./options.ts";
 import { isReport, refuseAnswer } from "./outcome.ts";
 import { type BatchRun, createBatchGuard } from "./run.ts";
@@ -20,36 +22,48 @@ import { type BatchRun, createBatchGuard } from "./run.ts";
  */
 type EventOfBatch<TRecord> = 0 extends 1 & TRecord ? unknown : { Records: TRecord[] };
 
-/**
- * Middy middleware for SQS, Kinesis and DynamoDB Streams, which takes a lock for each record of a
- * batch. The handler is given the records whose locks it has. Repeats that are finished are
- * acknowledged, and records that another run holds come back. Afterwards a record that succeeded is
- * finished. One that failed is released, and comes back. In a FIFO queue's message group and in a
- * stream nothing is processed behind a record that comes back.
- *
- * The event source needs `FunctionResponseTypes: [ReportBatchItemFailures]`: without it Lambda
- * acknowledges the whole batch. Register the middleware last. A middleware after it that answers
- * early skips its `after`, and acknowledges what another run holds.
- *
- * @example
- * export const handler = middy<SQSEvent>()
- *   .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).orderId }))
- *   .handler(async (event) => Promise.allSettled(event.Records.map(ship)));
- *
- * @throws LockOptionsError at construction. In an invocation LockBatchError, LockTableError or
- * LockError: then Lambda retries the whole batch. If something is wrong with one record, that
- * record comes back, and is reported (`record-failed`).
- */
-// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
-export function dynamoLockBatch<TRecord = any>(
-  options: DynamoLockBatchOptions<TRecord> & WithLock,
-): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & LocksContext<TRecord>>;
-// biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
-export function dynamoLockBatch<TRecord = any>(
-  options: DynamoLockBatchOptions<TRecord>,
-): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & MaybeLocksContext<TRecord>>;
-export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMiddleware<object, Context> {
-  const begin = createBatchGuard("dynamoLockBatch", options);
+/** The middleware for batches, over what carries its requests. */
+export interface DynamoLockBatch<TClient> {
+  /**
+   * Middy middleware for SQS, Kinesis and DynamoDB Streams, which takes a lock for each record of a
+   * batch. The handler is given the records whose locks it has. Repeats that are finished are
+   * acknowledged, and records that another run holds come back. Afterwards a record that succeeded is
+   * finished. One that failed is released, and comes back. In a FIFO queue's message group and in a
+   * stream nothing is processed behind a record that comes back.
+   *
+   * The event source needs `FunctionResponseTypes: [ReportBatchItemFailures]`: without it Lambda
+   * acknowledges the whole batch. Register the middleware last. A middleware after it that answers
+   * early skips its `after`, and acknowledges what another run holds.
+   *
+   * @example
+   * export const handler = middy<SQSEvent>()
+   *   .use(dynamoLockBatch({ key: (record: SQSRecord) => JSON.parse(record.body).orderId }))
+   *   .handler(async (event) => Promise.allSettled(event.Records.map(ship)));
+   *
+   * @throws LockOptionsError at construction. In an invocation LockBatchError, LockTableError or
+   * LockError: then Lambda retries the whole batch. If something is wrong with one record, that
+   * record comes back, and is reported (`record-failed`).
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
+  <TRecord = any>(
+    options: Over<TClient, DynamoLockBatchOptions<TRecord>> & WithLock,
+  ): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & LocksContext<TRecord>>;
+  // biome-ignore lint/suspicious/noExplicitAny: see DynamoLockBatchOptions
+  <TRecord = any>(
+    options: Over<TClient, DynamoLockBatchOptions<TRecord>>,
+  ): DynamoLockMiddleware<EventOfBatch<TRecord>, Context & MaybeLocksContext<TRecord>>;
+}
+
+export const dynamoLockBatchOver = <TClient>(connect: Connect<TClient>): DynamoLockBatch<TClient> =>
+  function dynamoLockBatch(options: DynamoLockBatchOptions) {
+    return createBatchMiddleware(options, connect);
+  } as DynamoLockBatch<TClient>;
+
+const createBatchMiddleware = (
+  options: DynamoLockBatchOptions,
+  connect: Connect<never>,
+): DynamoLockMiddleware<object, Context> => {
+  const begin = createBatchGuard("dynamoLockBatch", options, connect);
   const timeoutEarlyMs = options.timeoutEarlyMs ?? DEFAULT_TIMEOUT_EARLY_MS;
   const self = Symbol("dynamoLockBatch");
   type Hook = DynamoLockMiddleware<object, Context>["before"];
@@ -108,7 +122,7 @@ export function dynamoLockBatch(options: DynamoLockBatchOptions): DynamoLockMidd
     after: dynamoLockBatchMiddlewareAfter,
     onError: dynamoLockBatchMiddlewareOnError,
   };
-}
+};
 
 interface HeldBatch {
   readonly run: BatchRun;

@@ -1,6 +1,7 @@
 import type { Context } from "aws-lambda";
 import { LockBatchError, LockLostError } from "../common/errors.ts";
 import type { KeptReason } from "../common/events.ts";
+import type { Connect } from "../dynamodb/transport.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
 import { describeExecution, patienceOf, settleTimeOf } from "../lambda/execution.ts";
 import { locksOf } from "../lambda/locks-of.ts";
@@ -18,9 +19,9 @@ import { isSettled, settleItems } from "./settle.ts";
 import { readBatch } from "./source.ts";
 
 /** Checks the options, and gives the function that takes the locks of a batch. */
-export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions) => {
+export const createBatchGuard = (caller: string, options: DynamoLockBatchOptions, connect: Connect<never>) => {
   checkInvocation(caller, options, DYNAMO_LOCK_BATCH_RULES);
-  const locksInUse = locksOf(caller, options);
+  const locksInUse = locksOf(caller, options, connect);
 
   return async (event: unknown, context: Context): Promise<{ readonly run: BatchRun; readonly context: Context }> => {
     const { locks, disabled } = locksInUse();

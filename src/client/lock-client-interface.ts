@@ -1,7 +1,7 @@
 import type { Jsonified } from "../common/jsonified.ts";
 import type { LockKey } from "../common/key.ts";
 import type { LockInterface } from "../lock/lock-interface.ts";
-import type { LockClient } from "./lock-client.ts";
+import type { LockClientOver } from "./lock-client.ts";
 import type { AcquireOptions, OnceOptions, RunOptions, TryAcquireOptions } from "./options.ts";
 
 type Key = LockKey | readonly LockKey[];
@@ -18,7 +18,7 @@ type WorkUnderLock<T> = (lock: LockInterface) => Promise<T> | T;
  * }
  */
 export interface LockClientInterface
-  extends Pick<LockClient, "commitOnce" | "get" | "count" | "waitUntilFinished" | "warmUp" | "close"> {
+  extends Pick<LockClientOver, "commitOnce" | "get" | "count" | "waitUntilFinished" | "warmUp" | "close"> {
   /** As `LockClient.tryAcquire`. */
   tryAcquire(key: Key, options?: TryAcquireOptions): Promise<LockInterface | undefined>;
   /** As `LockClient.acquire`. */

@@ -5,15 +5,15 @@ import { type Keys, type LockKey, toStoredKey, toStoredKeys } from "../common/ke
 import { type LockRecord, withoutTokens } from "../common/record.ts";
 import { fromStorable } from "../common/result.ts";
 import { checkArgument, checkOptions, FUNCTION, KEYS, refuse } from "../common/rules.ts";
-import { MORE_COMMANDS } from "../dynamodb/aws-sdk.ts";
 import { withNewTable } from "../dynamodb/new-table.ts";
+import type { Connect } from "../dynamodb/transport.ts";
 import { reportsFailures } from "../lambda/partial-batch.ts";
 import { type AttemptOptions, attemptLock } from "../lock/attempt.ts";
 import { checkLayout, layoutOf } from "../lock/layout.ts";
 import { LEASE_CONTRADICTIONS } from "../lock/lease-options.ts";
 import type { Lock } from "../lock/lock.ts";
 import { LOCKS, type LockClientLike, Locks } from "../lock/locks.ts";
-import { CLIENT_CONTRADICTIONS, DEFAULTS, SETTLE_TIME_RULES } from "../lock/options.ts";
+import { CLIENT_CONTRADICTIONS, type ClientOptions, DEFAULTS, SETTLE_TIME_RULES } from "../lock/options.ts";
 import { isRefused, type Refused } from "../lock/refused.ts";
 import { runUnder, workUnder } from "../lock/work.ts";
 import { liveHolders } from "../protocol/expiry.ts";
@@ -38,19 +38,14 @@ import {
 import { type WaitUntilFinishedOptions, waitUntilFinished } from "./wait-until-finished.ts";
 import { type WarmUp, warmUp } from "./warm-up.ts";
 
-/**
- * Locks on a DynamoDB table, for any Node.js program.
- *
- * @example
- * const locks = new LockClient({ tableName: "dynamo-locks" });
- * const report = await locks.once("report-2026-11-21", () => makeReport()); // a repeat gets the first report
- */
-export class LockClient implements LockClientLike {
+/** Locks on a DynamoDB table, however that is reached: each entry point has a `LockClient` of it. */
+export class LockClientOver implements LockClientLike {
   readonly #locks: Locks;
   readonly #ensuresTable: boolean;
 
-  /** @throws LockOptionsError */
-  constructor(options: LockClientOptions = {}) {
+  /** @internal */
+  constructor(given: Omit<LockClientOptions, keyof ClientOptions>, connect: Connect<never>) {
+    const options: LockClientOptions = given; // how DynamoDB is reached is the connection's affair
     checkOptions("LockClient", options, LOCK_CLIENT_RULES, CLIENT_CONTRADICTIONS);
     const { heartbeatMs, leaseMs = DEFAULTS.leaseMs, ensureTable, namespace } = options;
     checkLayout("LockClient", layoutOf(options), options.clockSkewMs);
@@ -59,7 +54,7 @@ export class LockClient implements LockClientLike {
     this.#locks = new Locks(
       { ...options, namespace: namespace || undefined },
       {
-        commands: MORE_COMMANDS,
+        over: connect,
         ...(ensureTable && { withTable: (request) => this.#withNewTable(request) }),
       },
     );

@@ -1,4 +1,5 @@
 import type { Context } from "aws-lambda";
+import type { Connect } from "../dynamodb/transport.ts";
 import {
   answerEarly,
   DEFAULT_TIMEOUT_EARLY_MS,
@@ -14,6 +15,7 @@ import {
 } from "../lambda/middy-request.ts";
 import { checkKeyed, type EventOf } from "../lambda/options.ts";
 import type { CommitRun } from "../lock/commit-run.ts";
+import type { Over } from "../lock/options.ts";
 import { type CommitGuard, createCommitGuard, ended } from "./guard.ts";
 import { type CommitContext, DYNAMO_COMMIT_RULES, type DynamoCommitOptions } from "./options.ts";
 
@@ -23,39 +25,45 @@ export interface DynamoCommitMiddleware<TEvent, TContext>
   onError(request: MiddyRequest<TEvent, TContext>): Promise<unknown>;
 }
 
-/**
- * Middy middleware for effects that happen exactly once without a lock: a repeat may run the
- * handler's reading and computing again, before its commit is refused. It writes nothing then, and
- * the caller gets the response of the run that has committed. A run is one request. For handlers
- * whose effects are items in DynamoDB.
- *
- * Nothing is taken before the handler. `context.commit(items, { result })` writes the items and
- * finishes the key in one transaction, if nobody has finished or holds it. A handler that returns
- * without a commit has its response finished in one conditional write, and the first to write wins;
- * what it did outside of DynamoDB may happen more than once. One that throws leaves nothing behind.
- *
- * Register it last: a middleware after it whose `after` or `onError` answers keeps it from
- * finishing, or from answering a repeat.
- *
- * @example
- * export const handler = middy<OrderEvent>()
- *   .use(dynamoCommit<OrderEvent>({ key: (event) => event.id, rememberMs: 15 * 24 * 3_600_000 }))
- *   .handler(async (event, context) =>
- *     context.commit([{ Put: { TableName: "orders", Item: { id: { S: event.id } } } }], { result: { statusCode: 201 } }),
- *   );
- *
- * @throws LockOptionsError at construction, for several keys, and in a durable execution. In an
- * invocation: LockHeldError while a run under a lock is at it, PayloadMismatchError, ReplayedError
- * where a run under a lock has failed for good, LockKeyError, LockTableError, LockError, and
- * LockBatchError for a batch of more than one record.
- */
-// biome-ignore lint/suspicious/noExplicitAny: see DynamoCommitOptions
-export const dynamoCommit = <TEvent = any>(
-  options: DynamoCommitOptions<TEvent>,
-): DynamoCommitMiddleware<EventOf<TEvent>, Context & CommitContext> => {
-  checkKeyed("dynamoCommit", options, DYNAMO_COMMIT_RULES);
-  return createHooks(createCommitGuard("dynamoCommit", options), options.timeoutEarlyMs) as never;
-};
+/** The middleware, over what carries its requests. */
+export interface DynamoCommit<TClient> {
+  /**
+   * Middy middleware for effects that happen exactly once without a lock: a repeat may run the
+   * handler's reading and computing again, before its commit is refused. It writes nothing then, and
+   * the caller gets the response of the run that has committed. A run is one request. For handlers
+   * whose effects are items in DynamoDB.
+   *
+   * Nothing is taken before the handler. `context.commit(items, { result })` writes the items and
+   * finishes the key in one transaction, if nobody has finished or holds it. A handler that returns
+   * without a commit has its response finished in one conditional write, and the first to write wins;
+   * what it did outside of DynamoDB may happen more than once. One that throws leaves nothing behind.
+   *
+   * Register it last: a middleware after it whose `after` or `onError` answers keeps it from
+   * finishing, or from answering a repeat.
+   *
+   * @example
+   * export const handler = middy<OrderEvent>()
+   *   .use(dynamoCommit<OrderEvent>({ key: (event) => event.id, rememberMs: 15 * 24 * 3_600_000 }))
+   *   .handler(async (event, context) =>
+   *     context.commit([{ Put: { TableName: "orders", Item: { id: { S: event.id } } } }], { result: { statusCode: 201 } }),
+   *   );
+   *
+   * @throws LockOptionsError at construction, for several keys, and in a durable execution. In an
+   * invocation: LockHeldError while a run under a lock is at it, PayloadMismatchError, ReplayedError
+   * where a run under a lock has failed for good, LockKeyError, LockTableError, LockError, and
+   * LockBatchError for a batch of more than one record.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: see DynamoCommitOptions
+  <TEvent = any>(
+    options: Over<TClient, DynamoCommitOptions<TEvent>>,
+  ): DynamoCommitMiddleware<EventOf<TEvent>, Context & CommitContext>;
+}
+
+export const dynamoCommitOver = <TClient>(connect: Connect<TClient>): DynamoCommit<TClient> =>
+  function dynamoCommit<TEvent>(options: DynamoCommitOptions<TEvent>) {
+    checkKeyed("dynamoCommit", options, DYNAMO_COMMIT_RULES);
+    return createHooks(createCommitGuard("dynamoCommit", options, connect), options.timeoutEarlyMs);
+  } as DynamoCommit<TClient>;
 
 type Hooks<TEvent> = DynamoCommitMiddleware<TEvent, Context>;
 type Held = HeldByRequest & { readonly run: CommitRun };

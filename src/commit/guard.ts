@@ -4,6 +4,7 @@ import { LockBatchError, LockError, LockOptionsError, LockTimeoutError } from ".
 import { toFingerprint } from "../common/fingerprint.ts";
 import { isMissing, toStoredKey } from "../common/key.ts";
 import { show } from "../common/rules.ts";
+import type { Connect } from "../dynamodb/transport.ts";
 import { answer, toCopy } from "../lambda/answer.ts";
 import { contextOfRun, tokensIn } from "../lambda/context.ts";
 import { acquireTimeOf, describeExecution, ownerOf, patienceOf, settleTimeOf } from "../lambda/execution.ts";
@@ -40,8 +41,9 @@ export interface CommitGuard<TEvent> {
 export const createCommitGuard = <TEvent>(
   caller: string,
   options: DynamoCommitOptions<TEvent>,
+  connect: Connect<never>,
 ): CommitGuard<TEvent> => {
-  const locksInUse = locksOf(caller, options);
+  const locksInUse = locksOf(caller, options, connect);
   const duplicates = { ...options, duplicateResponse: toCopy(caller, options.duplicateResponse as never) };
   const clients = new WeakMap<CommitRun, Locks>();
 

@@ -17,7 +17,10 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import type { DynamoDBClientConfigLike, DynamoDBClientLike } from "../common/aws.ts";
 import { LockOptionsError, textOf } from "../common/errors.ts";
-import type { Commands, Output, Transport } from "./transport.ts";
+import type { Connect, Output, Transport } from "./transport.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: each has an input of its own
+type Commands = Readonly<Record<string, new (input: any) => any>>;
 
 /** The commands that a handler's lock sends. */
 const HANDLER_COMMANDS: Commands = {
@@ -26,11 +29,17 @@ const HANDLER_COMMANDS: Commands = {
   UpdateItem: UpdateItemCommand,
 };
 
+/** The commands that take and finish many keys at once. */
+const BULK_COMMANDS: Commands = {
+  BatchExecuteStatement: BatchExecuteStatementCommand,
+  BatchGetItem: BatchGetItemCommand,
+};
+
 /**
  * The commands that programs and operators send beside them. A handler's bundle doesn't need these.
  */
-export const MORE_COMMANDS: Commands = {
-  BatchGetItem: BatchGetItemCommand,
+const MORE_COMMANDS: Commands = {
+  ...BULK_COMMANDS,
   CreateTable: CreateTableCommand,
   DeleteItem: DeleteItemCommand,
   DescribeTable: DescribeTableCommand,
@@ -38,12 +47,6 @@ export const MORE_COMMANDS: Commands = {
   ListTagsOfResource: ListTagsOfResourceCommand,
   Scan: ScanCommand,
   UpdateTimeToLive: UpdateTimeToLiveCommand,
-};
-
-/** The commands that take and finish many keys at once. */
-export const BULK_COMMANDS: Commands = {
-  BatchExecuteStatement: BatchExecuteStatementCommand,
-  BatchGetItem: BatchGetItemCommand,
 };
 
 /** The bound of a request where the client has none of its own. */
@@ -61,7 +64,10 @@ const timeoutOf = async (client: DynamoDBClientLike): Promise<number | undefined
 };
 
 /** A transport on a client of the user's, which stays open. */
-export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transport => {
+const toTransport = (client: DynamoDBClientLike, more?: Commands): Transport => {
+  if (typeof client.send !== "function") {
+    throw new LockOptionsError("client: an engine without the method send needs middy-dynamo-lock/lean");
+  }
   const commands = { ...HANDLER_COMMANDS, ...more };
   let requestMs = REQUEST_MS;
   void timeoutOf(client).then((ms) => {
@@ -81,7 +87,6 @@ export const toTransport = (client: DynamoDBClientLike, more?: Commands): Transp
       }
       return client.send(command, signal && { abortSignal: signal }) as Output;
     },
-    withCommands: (others) => toTransport(client, { ...more, ...others }),
     requestMs: () => requestMs,
     region: async () => (client as DynamoDBClient).config.region(),
     close: () => {},
@@ -113,8 +118,25 @@ export const createClient = (config: DynamoDBClientConfigLike = {}): DynamoDBCli
   }
 };
 
-/** A transport on a client that is made for it. */
-export const createTransport = (config?: DynamoDBClientConfigLike, more?: Commands): Transport => {
-  const client = createClient(config);
-  return { ...toTransport(client, more), close: () => client.destroy() };
-};
+/** Either of the user's, or one that is made for it. */
+interface SdkClient {
+  readonly client?: DynamoDBClientLike | undefined;
+  readonly clientConfig?: DynamoDBClientConfigLike | undefined;
+}
+
+const connectWith =
+  (more?: Commands): Connect<SdkClient> =>
+  ({ client, clientConfig }) => {
+    if (client) return toTransport(client, more);
+    const own = createClient(clientConfig);
+    return { ...toTransport(own, more), close: () => own.destroy() };
+  };
+
+/** For handlers. */
+export const connectHandler: Connect<SdkClient> = /* @__PURE__ */ connectWith();
+
+/** For handlers of batches. */
+export const connectBatch: Connect<SdkClient> = /* @__PURE__ */ connectWith(BULK_COMMANDS);
+
+/** For programs and operators, and for the clients whose locks a handler of batches is given. */
+export const connectProgram: Connect<SdkClient> = /* @__PURE__ */ connectWith(MORE_COMMANDS);

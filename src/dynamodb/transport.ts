@@ -19,13 +19,8 @@ export interface SendOptions {
  */
 export type Send = (operation: string, input: object, options?: SendOptions) => Promise<Output>;
 
-// biome-ignore lint/suspicious/noExplicitAny: each has an input of its own
-export type Commands = Readonly<Record<string, new (input: any) => any>>;
-
 export interface Transport {
   readonly send: Send;
-  /** The same transport, which sends these too. */
-  withCommands(more: Commands): Transport;
   /** How long the reply to one request may take at first, in ms. */
   requestMs(): number;
   /** The region, for error messages. */
@@ -33,3 +28,6 @@ export interface Transport {
   /** Closes its connections. */
   close(): void;
 }
+
+/** Makes a transport from the options that say how DynamoDB is reached. */
+export type Connect<TClient> = (options: TClient) => Transport;

@@ -7,6 +7,7 @@ import { print } from "../common/print.ts";
 import { type StorableResult, toStorable } from "../common/result.ts";
 import { fits, show } from "../common/rules.ts";
 import { isTransient } from "../dynamodb/aws-errors.ts";
+import type { Connect } from "../dynamodb/transport.ts";
 import { type AttemptOptions, attemptLock } from "../lock/attempt.ts";
 import type { Lock } from "../lock/lock.ts";
 import type { Locks } from "../lock/locks.ts";
@@ -73,8 +74,12 @@ export interface Guard<TEvent> {
 }
 
 /** Takes options that a door has checked. */
-export const createGuard = <TEvent>(caller: string, options: GuardOptions<TEvent>): Guard<TEvent> => {
-  const locksInUse = locksOf(caller, options);
+export const createGuard = <TEvent>(
+  caller: string,
+  options: GuardOptions<TEvent>,
+  connect: Connect<never>,
+): Guard<TEvent> => {
+  const locksInUse = locksOf(caller, options, connect);
   const duplicates = {
     ...options,
     duplicateResponse: toCopy(caller, options.duplicateResponse as never),

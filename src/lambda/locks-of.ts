@@ -1,4 +1,5 @@
 import { checkArgument } from "../common/rules.ts";
+import type { Connect } from "../dynamodb/transport.ts";
 import { Locks, locksIn } from "../lock/locks.ts";
 import { type InvocationOptions, ofLocks } from "./options.ts";
 
@@ -13,9 +14,13 @@ export interface LocksInUse {
  * Gives a function that is asked for the locks at each invocation: `DYNAMO_LOCK_DISABLED` may
  * change between two.
  */
-export const locksOf = (caller: string, options: InvocationOptions<never>): (() => LocksInUse) => {
+export const locksOf = (
+  caller: string,
+  options: InvocationOptions<never>,
+  connect: Connect<never>,
+): (() => LocksInUse) => {
   const given = Object.entries(options).filter(([name]) => ofLocks().includes(name));
-  const locks = locksIn(options.locks) ?? new Locks(Object.fromEntries(given));
+  const locks = locksIn(options.locks) ?? new Locks(Object.fromEntries(given), { over: connect });
   let standIn: Locks | undefined;
   return () => {
     const disabled = options.disabled ?? isDisabled(caller);

@@ -5,9 +5,8 @@ import { LockTableError, PayloadMismatchError, ReplayedError } from "../common/e
 import type { LockEvent } from "../common/events.ts";
 import type { LockRecord } from "../common/record.ts";
 import { createReporter, type Reporter } from "../common/report.ts";
-import { createTransport, toTransport } from "../dynamodb/aws-sdk.ts";
 import { Table } from "../dynamodb/table.ts";
-import type { Commands, Transport } from "../dynamodb/transport.ts";
+import type { Connect, Transport } from "../dynamodb/transport.ts";
 import { FinishedCache } from "./finished-cache.ts";
 import { type LayoutOptions, layoutOf } from "./layout.ts";
 import type { LeaseOptions } from "./lease-options.ts";
@@ -38,12 +37,10 @@ export interface LocksOptions
 }
 
 export interface LocksParts {
+  /** How DynamoDB is reached, or a table that knows. */
+  readonly over: Connect<never> | Table;
   /** Wraps what may find the table missing. */
   readonly withTable?: (<T>(request: () => Promise<T>) => Promise<T>) | undefined;
-  /** Commands that are sent beside those that locks need. */
-  readonly commands?: Commands | undefined;
-  /** In place of the table of the options. */
-  readonly table?: Table | undefined;
 }
 
 export class Locks {
@@ -67,16 +64,15 @@ export class Locks {
   readonly withTable: <T>(request: () => Promise<T>) => Promise<T>;
 
   /** Takes options that a door has checked. */
-  constructor(options: LocksOptions, { withTable = (request) => request(), commands, table }: LocksParts = {}) {
-    const { clock = systemClock, random = Math.random, owner = randomUUID(), client, cacheSize } = options;
+  constructor(options: LocksOptions, { over, withTable = (request) => request() }: LocksParts) {
+    const { clock = systemClock, random = Math.random, owner = randomUUID(), cacheSize } = options;
     this.options = options;
     this.clock = clock;
     this.random = random;
     this.clockSkewMs = options.clockSkewMs ?? DEFAULTS.clockSkewMs;
     this.report = createReporter(options);
-    this.transport =
-      table?.transport ?? (client ? toTransport(client, commands) : createTransport(options.clientConfig, commands));
-    this.table = table ?? new Table(this.transport, layoutOf(options), clock, random);
+    this.table = over instanceof Table ? over : new Table(over(options as never), layoutOf(options), clock, random);
+    this.transport = this.table.transport;
     this.owner = owner;
     this.cache = cacheSize ? new FinishedCache(cacheSize, clock) : undefined;
     this.watch = new Watch(clock);
@@ -86,7 +82,7 @@ export class Locks {
   /** For local work: every key is free, and nothing is sent but what the application commits. */
   get standIn(): Locks {
     const { transport, layout } = this.table;
-    return new Locks({}, { table: new Table(transport, layout, systemClock, Math.random, true) });
+    return new Locks({}, { over: new Table(transport, layout, systemClock, Math.random, true) });
   }
 
   /**

@@ -15,13 +15,8 @@ import {
   TEXT,
 } from "../common/rules.ts";
 
-/** Where the records are, and how they are read. */
-export interface TableOptions {
-  /**
-   * Name or ARN of the table.
-   * @default `DYNAMO_LOCK_TABLE` or `dynamo-locks`
-   */
-  readonly tableName?: string | undefined;
+/** How DynamoDB is reached: by a client of the AWS SDK. */
+export interface ClientOptions {
   /**
    * Your `DynamoDBClient`, or a client for documents (`DynamoDBDocumentClient`).
    * @default a new client
@@ -33,6 +28,20 @@ export interface TableOptions {
    * @default 500 ms to connect, 1,000 ms for a reply, 3 attempts
    */
   readonly clientConfig?: DynamoDBClientConfigLike | undefined;
+}
+
+/** The options of a door whose requests are sent otherwise: `TClient` stands in place of a client. */
+export type Over<TClient, TOptions> = [TClient] extends [ClientOptions]
+  ? TOptions
+  : Omit<TOptions, keyof ClientOptions> & TClient;
+
+/** Where the records are, and how they are read. */
+export interface TableOptions extends ClientOptions {
+  /**
+   * Name or ARN of the table.
+   * @default `DYNAMO_LOCK_TABLE` or `dynamo-locks`
+   */
+  readonly tableName?: string | undefined;
   /**
    * How far wall clocks may differ, in ms. A lease, and the time that a finished key is remembered,
    * are over for others this long after their end by the clock. The latter is so with
@@ -112,9 +121,12 @@ export const CLIENT: Rule = [
   (value) => {
     const { serviceId } = Object(Object(value).config);
     const isOther = typeof serviceId === "string" && serviceId !== "DynamoDB";
-    return isOther ? `a client of ${serviceId}` : fits(value, CLIENT[0]);
+    return isOther ? `a client of ${serviceId}` : fits(value, CLIENT[0]) || fits(value, ENGINE);
   },
 ];
+
+/** What middy-dynamo-lock/lean takes in place of DynamoDB. */
+const ENGINE = "an engine with the method request";
 
 export const CLOCK = "a clock with the methods now, monotonic, sleep, setTimer";
 

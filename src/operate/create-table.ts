@@ -1,9 +1,8 @@
 import { systemClock } from "../common/clock.ts";
 import { LockTableError } from "../common/errors.ts";
-import { checkArgument } from "../common/rules.ts";
-import { MORE_COMMANDS, toTransport } from "../dynamodb/aws-sdk.ts";
+import { checkArgument, type Rule } from "../common/rules.ts";
 import { type Look, poll, TABLE_IN_USE, tableRequests, ttlRequest } from "../dynamodb/new-table.ts";
-import { CLIENT, type TableOptions } from "../lock/options.ts";
+import type { Transport } from "../dynamodb/transport.ts";
 import type { CreateLockTableOptions } from "./table-options.ts";
 import { createTableRequest, differences, type TableSpec, toTableSpec } from "./table-shape.ts";
 
@@ -65,25 +64,31 @@ export interface LockTableDescription {
  *
  * @throws LockOptionsError, LockTableError, LockError
  */
-export const createLockTable = async (
-  client: NonNullable<TableOptions["client"]>,
-  options: CreateLockTableOptions = {},
-): Promise<LockTableDescription> => {
-  checkArgument("createLockTable", "client, the first argument,", client, CLIENT);
-  const spec = toTableSpec(options);
-  const work: Work = {
-    spec,
-    request: tableRequests(toTransport(client, MORE_COMMANDS).send, spec.tableName),
-    until: until(spec),
+export type CreateLockTable<TClient> = (
+  client: TClient,
+  options?: CreateLockTableOptions,
+) => Promise<LockTableDescription>;
+
+/** `rule`: for the first argument. */
+export const createLockTableOver =
+  <TClient>(connect: (client: TClient) => Transport, rule: Rule): CreateLockTable<TClient> =>
+  async (client, options = {}) => {
+    checkArgument("createLockTable", "client, the first argument,", client, rule);
+    const spec = toTableSpec(options);
+    const { send, close } = connect(client);
+    try {
+      const work: Work = { spec, request: tableRequests(send, spec.tableName), until: until(spec) };
+      const { table, isOurs } = await untilActive(work);
+      if (!isOurs) {
+        const found = differences(spec, table, await tagsOf(work, table));
+        refuse(spec, [...found, ...ttlDifferences(spec, await readTtl(work))]);
+      }
+      await untilTtlIsOn(work);
+      return table;
+    } finally {
+      close();
+    }
   };
-  const { table, isOurs } = await untilActive(work);
-  if (!isOurs) {
-    const found = differences(spec, table, await tagsOf(work, table));
-    refuse(spec, [...found, ...ttlDifferences(spec, await readTtl(work))]);
-  }
-  await untilTtlIsOn(work);
-  return table;
-};
 
 interface Work {
   readonly spec: TableSpec;

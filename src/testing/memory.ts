@@ -1,4 +1,4 @@
-import { LockOptionsError } from "../index.ts";
+import { LockOptionsError } from "../lean.ts";
 import type { Item } from "../protocol/item.ts";
 import { execute } from "./engine.ts";
 import { aborted, connectionLost, type Fault, type FaultKind, type FaultOptions, Faults, throttled } from "./faults.ts";
@@ -132,7 +132,7 @@ class Memory implements Omit<MemoryDynamoDB, keyof ReadyStates> {
   /** Past the faults, and not counted: for ready states. */
   readonly states: ReadyStates = readyStates(
     {
-      send: async (command: CommandLike<unknown>) => execute(this.#store, operationOf(command), command.input),
+      request: async (operation, input) => execute(this.#store, operation, input),
     },
     () => this.#now(),
   );

@@ -1,5 +1,5 @@
 /** The options of `memoryDynamoDB`. */
-import { LockOptionsError } from "../index.ts";
+import { LockOptionsError } from "../lean.ts";
 import { type KeyPart, MemoryTable, type Store } from "./tables.ts";
 
 /** A request that reached the engine. */

@@ -1,5 +1,5 @@
 /** For handlers whose locks are made at module level, with clients that nobody hands in. */
-import { LockOptionsError } from "../index.ts";
+import { LockOptionsError } from "../lean.ts";
 import { type MemoryDynamoDB, memoryDynamoDB } from "./memory.ts";
 
 /** The test runner may load this module more than once. */

@@ -1,5 +1,5 @@
 /** Brings keys into the states that a test begins with. */
-import { type Lock, LockClient, type LockClientOptions, type LockKey, semaphore } from "../index.ts";
+import { type Lock, LockClient, type LockClientOptions, type LockKey, semaphore } from "../lean.ts";
 
 /**
  * Where the record stands, and whose it is. What a handler has set otherwise has to be the same

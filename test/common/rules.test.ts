@@ -63,7 +63,7 @@ describe.each<[string, (options: Wrong) => unknown]>([
     [{ key, logger: Logger }, "logger must be an object with the methods debug, warn, error, got [class Logger"],
     [{ key, metrics: {} }, "metrics must be an object with the method addMetric, got {}"],
     [{ key, metrics: Metrics }, "metrics must be an object with the method addMetric, got [class Metrics"],
-    [{ key, locks: LockClient }, "locks must be a LockClient, got [class LockClient]"],
+    [{ key, locks: LockClient }, "locks must be a LockClient, got [class LockClient extends LockClientOver]"],
     [{ key, locks: new Proxy(locks, {}) }, "locks must be a LockClient, got LockClient {}"],
     [{ key, onEvent: { type: "lost" } }, "onEvent must be a function, got [Object]"],
     [{ key, owner: Symbol("me") }, "owner must be a function, got Symbol(me)"],

@@ -273,10 +273,10 @@ describe("a condition", () => {
   });
 
   it("has the shape of lib-dynamodb too", async () => {
-    const { locks, client } = setUp();
+    const { locks } = setUp();
     const key = freshKey();
     const lock = await locks.acquire(key);
-    const documents = DynamoDBDocumentClient.from(client);
+    const documents = DynamoDBDocumentClient.from(table.client);
     const command = () =>
       new TransactWriteCommand({
         TransactItems: [
@@ -304,9 +304,9 @@ describe("a condition", () => {
   it("works in a table with a sort key", async () => {
     const tableName = `${table.tableName}-sorted`;
     await createLockTable(table.client, { tableName, sortKey: { attribute: "sk", type: "N" } });
-    const { locks, client } = aProcess(tableName, { sortKey: { attribute: "sk", value: 7 } });
+    const { locks } = aProcess(tableName, { sortKey: { attribute: "sk", value: 7 } });
     const lock = await locks.acquire(freshKey());
-    const documents = DynamoDBDocumentClient.from(client);
+    const documents = DynamoDBDocumentClient.from(table.client);
     await documents.send(new TransactWriteCommand({ TransactItems: [{ ConditionCheck: lock.documentCondition() }] }));
     await lock.commit([put(lock.key)], { result: "long ".repeat(1_000) });
     expect(await locks.once(lock.key, () => 1)).toBe("long ".repeat(1_000));

@@ -52,7 +52,7 @@ describe("one holder at a time", () => {
   });
 
   it("through a client for documents all is stored and read as through a plain one", async () => {
-    const documents = DynamoDBDocumentClient.from(countingClient().client, {
+    const documents = DynamoDBDocumentClient.from(table.client, {
       marshallOptions: { removeUndefinedValues: true, convertClassInstanceToMap: true },
       unmarshallOptions: { wrapNumbers: true },
     });

@@ -144,7 +144,7 @@ describe("what is refused at once", () => {
     ["an imitation", { attempt: () => {}, held: new Set() }, "got "],
     ["a proxy around a client", new Proxy(locks, {}), "got LockClient {}"],
     ["what answers to every name", new Proxy({}, { get: () => () => {} }), "got "],
-    ["the class", LockClient, "got [class LockClient]"],
+    ["the class", LockClient, "got [class LockClient extends LockClientOver]"],
   ])("in place of a LockClient %s", (_name, imitation, got) => {
     const make = () => semaphore(wrong(imitation), "k", { permits: 2 });
     expect(make).toThrow("semaphore: locks, the first argument, must be a LockClient, ");

@@ -4,12 +4,13 @@ import { inject } from "vitest";
 import { clientConfig } from "../../scripts/engine.ts";
 import { createLockTable } from "../../src/index.ts";
 import type { Item } from "../../src/protocol/item.ts";
+import { newClient } from "./client.ts";
 
 export const localConfig = () => clientConfig(inject("endpoint"));
 
 /** A client of the engine under test that notes each request it really sends, retries included. */
 export const countingClient = (config: DynamoDBClientConfig = {}) => {
-  const client = new DynamoDBClient({ ...localConfig(), ...config });
+  const client = newClient({ ...localConfig(), ...config });
   const sent: string[] = [];
   client.middlewareStack.add(
     (next, context) => (args) => {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { DynamoDBClient, type DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
+import type { DynamoDBClientConfig } from "@aws-sdk/client-dynamodb";
 import { type Clock, LockClient, type LockClientOptions, type LockEvent } from "../../src/index.ts";
+import { newClient } from "./client.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
 import { followRequests, localConfig } from "./dynamodb.ts";
 
@@ -21,7 +22,7 @@ export const aProcess = <TClock extends Clock = ManualClock>(
 ) => {
   const { config, ...rest } = options;
   const clock = options.clock ?? (manualClock() as Clock as TClock);
-  const client = new DynamoDBClient({ ...localConfig(), maxAttempts: 1, ...config });
+  const client = newClient({ ...localConfig(), maxAttempts: 1, ...config });
   if ("isIdle" in clock) followRequests(clock as Clock as ManualClock, client);
   const state = { wire: (async ({ send }) => send()) as Wire, sent: [] as string[] };
   client.middlewareStack.add(

@@ -54,15 +54,17 @@ export class Faults {
   #late: (() => Promise<unknown>) | undefined;
 
   /** `struck` is told right before the process dies or stops, and as soon as a request fails. */
-  constructor(client: DynamoDBClient, struck: () => Promise<void>) {
+  constructor(clients: readonly DynamoDBClient[], struck: () => Promise<void>) {
     this.#struck = struck;
-    client.middlewareStack.add(
-      (next, context) => async (args) => {
-        const send = () => next(args);
-        return this.#isAt(String(context.commandName)) ? this.#strike(send) : send();
-      },
-      { step: "finalizeRequest", priority: "low", name: "faults" },
-    );
+    for (const { middlewareStack } of clients) {
+      middlewareStack.add(
+        (next, context) => async (args) => {
+          const send = () => next(args);
+          return this.#isAt(String(context.commandName)) ? this.#strike(send) : send();
+        },
+        { step: "finalizeRequest", priority: "low", name: "faults" },
+      );
+    }
   }
 
   /** For the next message. */

@@ -1,6 +1,7 @@
 /** A process that handles messages, one at a time, until a fault kills it. */
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { clientConfig } from "../../scripts/engine.ts";
+import { newClient } from "../support/client.ts";
 import { lambdaContext } from "../support/lambda.ts";
 import type { Bank, Transfer } from "./bank.ts";
 import { Faults, type Plan } from "./faults.ts";
@@ -31,15 +32,18 @@ const { endpoint, leaseMs, places }: Premises = JSON.parse(process.env.PREMISES 
 const tell = (news: News) => new Promise<void>((resolve) => process.send?.(news, () => resolve()));
 
 // The application's, with the limits of the client that the library makes: it is the same for all variants.
-const client = new DynamoDBClient({
+const config = {
   ...clientConfig(endpoint),
   maxAttempts: 3,
   requestHandler: { connectionTimeout: 500, requestTimeout: 1_000, throwOnRequestTimeout: true },
-});
-const faults = new Faults(client, () => tell({ type: "struck" }));
+};
+const [client, sdk] = [newClient(config), new DynamoDBClient(config)];
+/** Powertools knows the AWS SDK's client only. */
+const clientOf = (name: VariantName) => (name === "powertools" ? sdk : client);
+const faults = new Faults([client, sdk], () => tell({ type: "struck" }));
 const { at } = faults;
 const handlers = Object.fromEntries(
-  VARIANTS.map((name) => [name, variants[name].handler({ client, at, ...places[name] })]),
+  VARIANTS.map((name) => [name, variants[name].handler({ client: clientOf(name), at, ...places[name] })]),
 ) as Record<VariantName, ReturnType<(typeof variants)[VariantName]["handler"]>>;
 
 const handle = async ({ variant, transfer, plan }: Order & { type: "handle" }): Promise<News> => {

@@ -40,7 +40,11 @@ class Worker {
 
   static async start(premises: Premises): Promise<Worker> {
     const child = fork(program, {
-      env: { AWS_LAMBDA_FUNCTION_NAME: "transfer", PREMISES: JSON.stringify(premises) },
+      env: {
+        AWS_LAMBDA_FUNCTION_NAME: "transfer",
+        DYNAMODB_TRANSPORT: process.env.DYNAMODB_TRANSPORT,
+        PREMISES: JSON.stringify(premises),
+      },
       execArgv: [],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });

@@ -1,12 +1,13 @@
 /** The package as a consumer gets it: built, packed, unpacked beside its peers, imported and type-checked. */
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { build } from "../../scripts/build.ts";
+import { localConfig } from "../support/dynamodb.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -104,14 +105,23 @@ it("what is packed is meant to ship", () => {
   const meant =
     /^(dist\/[\w-]+\.(js|d\.ts|cjs|d\.cts)|dist\/bin\/[\w-]+\.js|docs\/[\w-]+\.md|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
   expect(packed.filter((path) => !meant.test(path))).toEqual([]);
-  expect(packed).toEqual(expect.arrayContaining(["dist/index.js", "dist/index.d.ts", "LICENSE", "package.json"]));
+  expect(packed).toEqual(
+    expect.arrayContaining([
+      "dist/index.js",
+      "dist/lean.js",
+      "dist/index.d.ts",
+      "dist/lean.d.ts",
+      "LICENSE",
+      "package.json",
+    ]),
+  );
 });
 
 it("its command runs, and needs no package but the SDK", async () => {
   const command = join(app, "node_modules/middy-dynamo-lock/dist/bin/dynamo-lock.js");
   const { stdout } = await run(process.execPath, [command, "--help"]);
   expect(stdout).toContain("Usage: dynamo-lock");
-  expect(await importsOf(".js", "", "dist/bin")).toEqual(expect.not.arrayContaining(["commander"]));
+  expect(await importsOf("bin/dynamo-lock.js")).toEqual(expect.not.arrayContaining(["commander"]));
 });
 
 it("its documentation links to what is packed, and to headings that are there", async () => {
@@ -139,78 +149,145 @@ it("its documentation links to what is packed, and to headings that are there", 
   expect(broken).toEqual([]);
 });
 
-it("can be imported, also where Middy is not installed", async () => {
-  const bare = join(folder, "bare");
+const NAMES = [
+  "LockBatchError",
+  "LockClient",
+  "LockError",
+  "LockHeldError",
+  "LockKeyError",
+  "LockLostError",
+  "LockOptionsError",
+  "LockTableError",
+  "LockTimeoutError",
+  "PayloadMismatchError",
+  "ReplayedError",
+  "breakLock",
+  "createLockTable",
+  "describeLock",
+  "dynamoCommit",
+  "dynamoLock",
+  "dynamoLockBatch",
+  "dynamoSemaphore",
+  "finishLock",
+  "forgetLock",
+  "listLocks",
+  "purgeLocks",
+  "semaphore",
+  "withCommit",
+  "withLock",
+  "withLockBatch",
+  "withSemaphore",
+];
+
+/** A folder where the package is installed, and these peers, and nothing else. Gives what a script there prints. */
+const inBare = async (name: string, installed: readonly string[], script: string) => {
+  const bare = join(folder, name);
   await mkdir(join(bare, "node_modules"), { recursive: true });
   await cp(join(app, "node_modules/middy-dynamo-lock"), join(bare, "node_modules/middy-dynamo-lock"), {
     recursive: true,
   });
-  for (const peer of ["@aws-sdk", "@smithy"]) {
-    await symlink(join(root, "node_modules", peer), join(bare, "node_modules", peer));
-  }
-  const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
+  for (const peer of installed) await symlink(join(root, "node_modules", peer), join(bare, "node_modules", peer));
   const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: bare });
-  expect(JSON.parse(stdout)).toEqual([
-    "LockBatchError",
-    "LockClient",
-    "LockError",
-    "LockHeldError",
-    "LockKeyError",
-    "LockLostError",
-    "LockOptionsError",
-    "LockTableError",
-    "LockTimeoutError",
-    "PayloadMismatchError",
-    "ReplayedError",
-    "breakLock",
-    "createLockTable",
-    "describeLock",
-    "dynamoCommit",
-    "dynamoLock",
-    "dynamoLockBatch",
-    "dynamoSemaphore",
-    "finishLock",
-    "forgetLock",
-    "listLocks",
-    "purgeLocks",
-    "semaphore",
-    "withCommit",
-    "withLock",
-    "withLockBatch",
-    "withSemaphore",
+  return JSON.parse(stdout);
+};
+
+it("can be imported, also where Middy is not installed", async () => {
+  const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock')).sort()))";
+  expect(await inBare("without-middy", ["@aws-sdk", "@smithy"], script)).toEqual(NAMES);
+});
+
+it("middy-dynamo-lock/lean has the same names, also where the AWS SDK is not installed", async () => {
+  const script = "console.log(JSON.stringify(Object.keys(await import('middy-dynamo-lock/lean')).sort()))";
+  expect(await inBare("without-sdk", [], script)).toEqual(NAMES);
+});
+
+it("is tested on the engine in memory, also where the AWS SDK is not installed", async () => {
+  const script = `
+    const { withLock } = await import("middy-dynamo-lock/lean");
+    const { lambdaContext, memoryDynamoDB } = await import("middy-dynamo-lock/testing");
+    const memory = memoryDynamoDB();
+    const handler = withLock(async () => 42, { key: ({ id }) => id, namespace: "orders", client: memory });
+    await memory.holdLock("held", { namespace: "orders" });
+    const held = await handler({ id: "held" }, lambdaContext()).catch((error) => error.code);
+    console.log(JSON.stringify([await handler({ id: "free" }, lambdaContext()), held, memory.sent]));`;
+  expect(await inBare("tested-without-sdk", [], script)).toEqual([
+    42,
+    "LOCK_HELD",
+    ["UpdateItem", "UpdateItem", "UpdateItem"],
   ]);
 });
 
-/** What the files of a folder import that begin and end like this, other than each other. */
-const importsOf = async (extension: string, start = "index", folder = "dist"): Promise<string[]> => {
-  const dist = join(app, "node_modules/middy-dynamo-lock", folder);
+it("a run over middy-dynamo-lock/lean loads no module of the AWS SDK, though it is there", async () => {
+  const script = `
+    import { registerHooks } from "node:module";
+    const loaded = [];
+    registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) });
+    const { withLock } = await import("middy-dynamo-lock/lean");
+    const clientConfig = ${JSON.stringify(localConfig())};
+    const handler = withLock(async () => 42, { key: () => "a", tableName: "missing", clientConfig });
+    const error = await handler({}, { functionName: "f", awsRequestId: "1" }).catch((error) => error.message);
+    console.log(JSON.stringify({ loaded, error }));`;
+  const { loaded, error } = await inBare("with-sdk", ["@aws-sdk", "@smithy"], script);
+  expect(error).toMatch("Table missing does not exist");
+  expect(loaded).toContainEqual(expect.stringMatching(/dist\/lean\.js$/));
+  expect(loaded.filter((url: string) => /aws-sdk|smithy/.test(url))).toEqual([]);
+});
+
+it("both entry points have one class of each error", async () => {
+  const script = `
+    const [main, lean] = [await import("middy-dynamo-lock"), await import("middy-dynamo-lock/lean")];
+    console.log(JSON.stringify(Object.keys(main).filter((name) => main[name] === lean[name]).sort()));`;
+  const shared = await inBare("both", ["@aws-sdk", "@smithy"], script);
+  expect(shared).toEqual(NAMES.filter((name) => !/^(dynamo|with|create)|^LockClient$/.test(name)));
+});
+
+/** What a file of `dist` imports, with the other files that it imports, but for those that are left out. */
+const importsOf = async (entry: string, leftOut: readonly string[] = []): Promise<string[]> => {
+  const dist = join(app, "node_modules/middy-dynamo-lock/dist");
   const imported = new Set<string>();
-  for (const file of await readdir(dist)) {
-    if (!file.startsWith(start) || !file.endsWith(extension)) continue;
+  const seen = new Set(leftOut);
+  const visit = async (file: string): Promise<void> => {
+    if (seen.has(file)) return;
+    seen.add(file);
     const text = await readFile(join(dist, file), "utf8");
-    for (const [, specifier] of text.matchAll(/(?:^import\b[^"';]*|\b(?:import|require)\()["']([^."'#][^"']*)["']/gm))
-      imported.add(String(specifier));
-  }
+    const from = /(?:^(?:import|export)\b[^"';]*|\b(?:import|require)\()["']([^"'#\s]*)["']/gm;
+    for (const [, specifier = ""] of text.matchAll(from)) {
+      if (!specifier.startsWith(".")) imported.add(specifier);
+      else
+        await visit(
+          posix.join(
+            posix.dirname(file),
+            /\.d\.c?ts$/.test(file) ? specifier.replace(/\.(c?)js$/, ".d.$1ts") : specifier,
+          ),
+        );
+    }
+  };
+  await visit(entry);
   return [...imported].sort();
 };
 
+const NODE = ["node:crypto", "node:timers/promises", "node:util", "node:zlib"];
+
 it.each([".js", ".cjs"])("imports nothing but the DynamoDB client: %s", async (extension) => {
-  expect(await importsOf(extension)).toEqual([
-    "@aws-sdk/client-dynamodb",
-    "node:crypto",
-    "node:timers/promises",
-    "node:util",
-    "node:zlib",
-  ]);
+  expect(await importsOf(`index${extension}`)).toEqual(["@aws-sdk/client-dynamodb", ...NODE]);
 });
 
-it("the engine in memory imports nothing but Node.js and the main entry point", async () => {
+it.each([".js", ".cjs"])("imports nothing but Node.js as middy-dynamo-lock/lean: %s", async (extension) => {
+  expect(await importsOf(`lean${extension}`)).toEqual([...NODE, "node:fs/promises", "node:http", "node:https"].sort());
+});
+
+it("the engine in memory imports nothing but Node.js and the entry point without the AWS SDK", async () => {
   const modules = ["node:crypto", "node:events", "node:http", "node:stream"];
-  expect([await importsOf(".js", "testing"), await importsOf(".cjs", "testing")]).toEqual([modules, modules]);
+  for (const extension of [".js", ".cjs"]) {
+    expect(await importsOf(`testing${extension}`, [`lean${extension}`])).toEqual(modules);
+  }
 });
 
 it("its declarations name Lambda's types, and nothing of the AWS SDK", async () => {
-  for (const extension of [".d.ts", ".d.cts"]) expect(await importsOf(extension, "")).toEqual(["aws-lambda"]);
+  for (const entry of ["index", "lean"]) {
+    for (const extension of [".d.ts", ".d.cts"])
+      expect(await importsOf(`${entry}${extension}`)).toEqual(["aws-lambda"]);
+  }
 });
 
 describe("in CommonJS", () => {
@@ -232,6 +309,16 @@ describe("in CommonJS", () => {
       const locks = new LockClient({ client: memoryDynamoDB() });
       locks.once("report", () => [1, 2]).then((report) => console.log(JSON.stringify(report)));`;
     expect(await inProgram(script, ["--no-experimental-require-module"])).toEqual([1, 2]);
+  });
+
+  it("middy-dynamo-lock/lean can be required, too, and loads nothing of the AWS SDK", async () => {
+    const script = `
+      const { LockClient } = require("middy-dynamo-lock/lean");
+      new LockClient({ client: { request: async () => ({}) } }).run("a", () => 7).then((result) => {
+        const theirs = Object.keys(require.cache).filter((file) => /aws-sdk|smithy/.test(file));
+        console.log(JSON.stringify([result, theirs]));
+      });`;
+    expect(await inProgram(script, ["--no-experimental-require-module"])).toEqual([7, []]);
   });
 
   it("both formats have the same names, and know each other's errors and clients", async () => {
@@ -290,6 +377,25 @@ describe("type-checked by a strict consumer, declarations included", () => {
   it("with exactOptionalPropertyTypes and noUncheckedIndexedAccess", async () => {
     const settings = [...resolutions.NodeNext, "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"];
     expect(await complaints(consumer, settings)).toEqual([]);
+  });
+
+  it("as middy-dynamo-lock/lean, where there is no AWS SDK", async () => {
+    const own = `
+      export const locks = new LockClient({ clientConfig: { region: "eu-west-1", credentials: async () => ({ accessKeyId: "a", secretAccessKey: "b" }) } });
+      await createLockTable({ region: "eu-west-1" }, { tableName: "locks" });
+      await createLockTable({ request: async () => ({}) });
+      dynamoLock({ key: () => "a", client: memoryDynamoDB() });
+      withCommit(async (event: { id: string }, context) => context.commit([], { result: event.id }), { key: (event) => event.id });
+      dynamoLock({ key: (event: { id: string }) => event.id, client: { request: async () => ({}) } });
+      // @ts-expect-error: a client of the AWS SDK is for the other entry point
+      new LockClient({ client: { send: async () => ({}) } });
+      // @ts-expect-error: a setting that only the AWS SDK knows
+      new LockClient({ clientConfig: { profile: "mine" } });`;
+    const source = consumer
+      .replace('"middy-dynamo-lock"', '"middy-dynamo-lock/lean"')
+      .replace("export const handler", `import { withCommit } from "middy-dynamo-lock/lean";\n$&`)
+      .replace("export const handler", `import { memoryDynamoDB } from "middy-dynamo-lock/testing";\n$&`);
+    expect(await complaints(`${source}${own}`)).toEqual([]);
   });
 
   it("on the types of Middy 6", async () => {
