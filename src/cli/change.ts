@@ -1,8 +1,8 @@
 /** `break`, `forget`, `finish` and `purge`: what an operator changes. */
 import { breakLock, finishLock, forgetLock, type LockRecord, type OperatorResult, purgeLocks } from "../index.ts";
+import type { CommandCall } from "./call.ts";
 import { CommandEnd, EXIT } from "./exit.ts";
 import { inOneLine, liveHolders, toJson } from "./records.ts";
-import type { Session } from "./session.ts";
 import { printable, quote } from "./terminal.ts";
 import { showDuration } from "./time.ts";
 
@@ -21,8 +21,8 @@ export interface FinishCommandOptions extends FenceOptions {
 type Verb = "break" | "forget" | "finish";
 
 /** The command to repeat, with what is missing in it. */
-const commandOf = (session: Session, verb: Verb, key: string, fence: number, { why }: FenceOptions): string => {
-  const { table, region, profile, endpoint } = session.options;
+const commandOf = (call: CommandCall, verb: Verb, key: string, fence: number, { why }: FenceOptions): string => {
+  const { table, region, profile, endpoint } = call.options;
   const place = Object.entries({ table, region, profile, endpoint }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, quote(value)],
   );
@@ -32,63 +32,61 @@ const commandOf = (session: Session, verb: Verb, key: string, fence: number, { w
 
 /** The acquisitions that a verb could be meant for. */
 const candidates = (record: LockRecord): readonly { readonly owner: string; readonly fencingToken: number }[] =>
-  record.permits === undefined ? [record] : liveHolders(record);
+  record.permits !== undefined ? liveHolders(record) : record.status === "RELEASED" ? [] : [record];
+
+/** What else could be meant, where the state is another one than the verb is for. */
+const hint = (call: CommandCall, verb: Verb, { key, status, fencingToken }: LockRecord): string | undefined => {
+  const other = status === "FINISHED" ? "forget" : status === "IN_PROGRESS" ? "break" : undefined;
+  if (other === undefined || other === verb || (verb === "finish" && other === "break")) return undefined;
+  const [state, effect] = other === "forget" ? ["finished", "its next delivery runs"] : ["held", "it is free"];
+  return `It is ${state}. If that is the one you mean, ${effect} after\n  ${commandOf(call, other, key, fencingToken, {})}`;
+};
 
 /** The fencing token of what is to be changed. Without one, shows the record and how to go on. */
-const guardOf = (session: Session, verb: Verb, record: LockRecord, options: FenceOptions): number => {
+const guardOf = (call: CommandCall, verb: Verb, record: LockRecord, options: FenceOptions): number => {
   const { fence, token } = options;
   if (fence !== undefined) return fence;
+  const seen = [record, ...liveHolders(record)].find((holder) => holder.token === token);
+  if (seen) return seen.fencingToken;
+  call.data(call.options.json ? toJson(record) : inOneLine(record, call.time));
   if (token !== undefined) {
-    const seen = [record, ...liveHolders(record)].find((holder) => holder.token === token);
-    if (seen) return seen.fencingToken;
-    session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
     throw new CommandEnd(EXIT.changed, `${printable(record.key)} has another token. Nothing was written`);
   }
-  session.data(session.options.json ? toJson(record) : inOneLine(record, session.time));
   const found = candidates(record);
-  session.say(found.length === 0 ? "Nobody holds it." : "If that is the one you mean, repeat with its fencing token:");
-  for (const { owner, fencingToken } of found) {
+  if (found.length === 0) throw new CommandEnd(EXIT.nothing, "It is free already. Nothing was written");
+  const other = hint(call, verb, record);
+  call.say(other ?? "If that is the one you mean, repeat with its fencing token:");
+  for (const { owner, fencingToken } of other ? [] : found) {
     const comment = found.length > 1 ? `   # ${printable(owner)}` : "";
-    session.say(`  ${commandOf(session, verb, record.key, fencingToken, options)}${comment}`);
+    call.say(`  ${commandOf(call, verb, record.key, fencingToken, options)}${comment}`);
   }
   throw new CommandEnd(EXIT.refused, `${verb} needs --fence. Nothing was written`);
 };
 
 const DONE = { break: "broken", forget: "forgotten", finish: "finished" } as const;
 
-/** What else could be meant, where the state is another one than the verb is for. */
-const hint = (session: Session, verb: Verb, record: LockRecord): string => {
-  const { key, status, fencingToken } = record;
-  const other = status === "FINISHED" ? "forget" : "break";
-  if (other === verb || (verb === "finish" && other === "break")) return "";
-  const effect =
-    other === "forget" ? "finished: its next delivery runs after" : "not finished but held: it is freed by";
-  return `\nIt is ${effect}\n  ${commandOf(session, other, key, fencingToken, {})}`;
-};
-
-const tell = (session: Session, verb: Verb, result: OperatorResult): number => {
-  const { json } = session.options;
+const tell = (call: CommandCall, verb: Verb, result: OperatorResult): number => {
+  const { json } = call.options;
   const { outcome, key, record } = result;
-  if (json) session.data(JSON.stringify({ outcome, key, ...(record && { record: JSON.parse(toJson(record)) }) }));
+  if (json) call.data(JSON.stringify({ outcome, key, ...(record && { record: JSON.parse(toJson(record)) }) }));
   const name = printable(key);
-  if (outcome === "absent") throw new CommandEnd(EXIT.nothing, `${name}: no such key in table ${session.tableName}`);
-  const line = inOneLine(record, session.time);
+  if (outcome === "absent") throw new CommandEnd(EXIT.nothing, `${name}: no such key in table ${call.tableName}`);
+  const line = inOneLine(record, call.time);
   if (outcome === "free") {
     throw new CommandEnd(EXIT.nothing, `${line}\nIt is free already. Nothing was written`);
   }
   if (outcome === "changed") {
-    if (!json) session.data(line);
-    throw new CommandEnd(
-      EXIT.changed,
-      `${name} is not as you saw it. Nothing was written${hint(session, verb, record)}`,
-    );
+    if (!json) call.data(line);
+    const other = hint(call, verb, record);
+    if (other) call.say(other);
+    throw new CommandEnd(EXIT.changed, `${name} is not as you saw it. Nothing was written`);
   }
-  if (!json) session.data(`${DONE[verb]}: ${line}`);
+  if (!json) call.data(`${DONE[verb]}: ${line}`);
   return EXIT.done;
 };
 
 export const changeCommand = async (
-  session: Session,
+  call: CommandCall,
   verb: Verb,
   asked: string,
   options: FinishCommandOptions,
@@ -102,15 +100,15 @@ export const changeCommand = async (
       throw new CommandEnd(EXIT.usage, `--result must be JSON: ${(error as Error).message}`);
     }
   }
-  const { key, record } = await session.lookUp(asked);
-  if (!record) return tell(session, verb, { outcome: "absent", key });
-  const fencingToken = guardOf(session, verb, record, options);
-  const guard = { fencingToken, by: session.by, why };
+  const { key, record } = await call.lookUp(asked);
+  if (!record) return tell(call, verb, { outcome: "absent", key });
+  const fencingToken = guardOf(call, verb, record, options);
+  const guard = { fencingToken, by: call.by, why };
   if (verb === "finish") {
     const finish = { ...guard, status, rememberMs: remember, ...result };
-    return tell(session, verb, await finishLock(session.whole, key, finish));
+    return tell(call, verb, await finishLock(call.whole, key, finish));
   }
-  return tell(session, verb, await (verb === "break" ? breakLock : forgetLock)(session.whole, key, guard));
+  return tell(call, verb, await (verb === "break" ? breakLock : forgetLock)(call.whole, key, guard));
 };
 
 export interface PurgeCommandOptions {
@@ -122,29 +120,29 @@ export interface PurgeCommandOptions {
 }
 
 export const purgeCommand = async (
-  session: Session,
+  call: CommandCall,
   { older, finished, prefix, dryRun, yes }: PurgeCommandOptions,
 ): Promise<number> => {
   let cost = "";
-  const keys = await purgeLocks(session.locks, {
+  const keys = await purgeLocks(call.locks, {
     olderThanMs: older,
     finished,
     keyPrefix: prefix || undefined,
     dryRun: dryRun || !yes,
     onPage({ scanned, readUnits }) {
       cost = `${scanned} items looked at, ${readUnits} read units`;
-      session.progress(`${session.tableName}: ${cost}`);
+      call.progress(`${call.tableName}: ${cost}`);
     },
   });
-  for (const key of keys.toSorted()) session.data(session.options.json ? JSON.stringify({ key }) : printable(key));
-  session.say(`${session.tableName}: ${cost}`);
+  for (const key of keys.toSorted()) call.data(call.options.json ? JSON.stringify({ key }) : printable(key));
+  call.say(`${call.tableName}: ${cost}`);
   if (keys.length === 0) {
-    session.say("There is nothing to delete");
+    call.say("There is nothing to delete");
     return EXIT.nothing;
   }
   const age = older === undefined ? "" : `, whatever has not been written for ${showDuration(older)} among them`;
-  if (dryRun) session.say(`${keys.length} records would be deleted${age}`);
-  else if (yes) session.say(`${keys.length} records are deleted${age}`);
+  if (dryRun) call.say(`${keys.length} records would be deleted${age}`);
+  else if (yes) call.say(`${keys.length} records are deleted${age}`);
   else
     throw new CommandEnd(
       EXIT.refused,

@@ -5,9 +5,9 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Lock, LockLostError } from "../index.ts";
+import type { CommandCall } from "./call.ts";
 import { EXIT } from "./exit.ts";
 import { describeLoss } from "./records.ts";
-import type { Session } from "./session.ts";
 import { showDuration } from "./time.ts";
 
 export interface ChildOptions {
@@ -58,7 +58,7 @@ const environmentOf = (lock: Lock, tokenFile: string): NodeJS.ProcessEnv => ({
 
 /** Runs the command until it has ended. What it has started is ended with it if the lock is lost. */
 export const runChild = async (
-  session: Session,
+  call: CommandCall,
   lock: Lock,
   [program, ...args]: readonly string[],
   { timeout, killAfter = KILL_AFTER_MS }: ChildOptions,
@@ -74,7 +74,7 @@ export const runChild = async (
   const end = (reason: ChildEnd["why"], text: string) => {
     if (state.why !== "ended") return;
     state.why = reason;
-    session.say(`${text}: TERM to the command, and KILL after ${showDuration(killAfter)}`);
+    call.say(`${text}: TERM to the command, and KILL after ${showDuration(killAfter)}`);
     state.killAt = performance.now() + killAfter;
     signalGroup(child, "SIGTERM");
     timers.push(setTimeout(() => signalGroup(child, "SIGKILL"), killAfter));
@@ -87,7 +87,7 @@ export const runChild = async (
   }
   lock.signal.addEventListener("abort", onLost);
   try {
-    const exitCode = await exitOf(session, child, program as string);
+    const exitCode = await exitOf(call, child, program as string);
     for (const timer of timers) clearTimeout(timer);
     const { why, killAt } = state;
     // The others of its group may need the time that is left to them.
@@ -104,10 +104,10 @@ export const runChild = async (
 };
 
 /** The exit code of the child, as a shell gives it. */
-const exitOf = (session: Session, child: ChildProcess, program: string): Promise<number> =>
+const exitOf = (call: CommandCall, child: ChildProcess, program: string): Promise<number> =>
   new Promise((resolve) => {
     child.once("error", (error: NodeJS.ErrnoException) => {
-      session.say(`${program}: ${error.code === "ENOENT" ? "command not found" : error.message}`);
+      call.say(`${program}: ${error.code === "ENOENT" ? "command not found" : error.message}`);
       resolve(error.code === "ENOENT" ? EXIT.notFound : EXIT.notExecutable);
     });
     child.once("exit", (code, signal) => resolve(code ?? EXIT.signal + (signal ? constants.signals[signal] : 0)));

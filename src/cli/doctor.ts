@@ -1,10 +1,10 @@
 /** `doctor`: whether the table, the permissions, the clock and the locks are as they should be. */
 import { listLocks } from "../index.ts";
 import { request, watchDate } from "./aws.ts";
+import type { CommandCall } from "./call.ts";
 import { CommandEnd, EXIT } from "./exit.ts";
 import { type Finding, missingAttributes, probe } from "./probes.ts";
 import { inOneLine, stateOf } from "./records.ts";
-import type { Session } from "./session.ts";
 import { printable } from "./terminal.ts";
 import { showDuration } from "./time.ts";
 
@@ -15,29 +15,29 @@ const SLOW_MS = 100;
 const SCAN_MS = 10_000;
 const SHOWN = 5;
 
-export const doctorCommand = async (session: Session): Promise<number> => {
-  const aheadMs = watchDate(session.client);
-  const findings = await allFindings(session, aheadMs);
-  for (const finding of findings) tell(session, finding);
+export const doctorCommand = async (call: CommandCall): Promise<number> => {
+  const aheadMs = watchDate(call.client);
+  const findings = await allFindings(call, aheadMs);
+  for (const finding of findings) tell(call, finding);
   const wrong = findings.filter(({ status }) => status === "warn" || status === "fail");
   if (wrong.length === 0) return EXIT.done;
   throw new CommandEnd(EXIT.found, `${wrong.length} of ${findings.length} checks found something`);
 };
 
-const allFindings = async (session: Session, aheadMs: () => number | undefined): Promise<Finding[]> => {
-  if (await isTableMissing(session)) {
-    const remedy = `dynamo-lock --table ${session.tableName} table create, or another --table, --region or --profile`;
-    return [{ check: "table", status: "fail", detail: `${session.tableName} is missing`, remedy }];
+const allFindings = async (call: CommandCall, aheadMs: () => number | undefined): Promise<Finding[]> => {
+  if (await isTableMissing(call)) {
+    const remedy = `dynamo-lock --table ${call.tableName} table create, or another --table, --region or --profile`;
+    return [{ check: "table", status: "fail", detail: `${call.tableName} is missing`, remedy }];
   }
-  const shape = await tableFindings(session);
-  const { findings: probes, latencies } = await probe(session);
-  return [...shape, ...probes, clockFinding(aheadMs()), latencyFinding(latencies), await staleFinding(session)];
+  const shape = await tableFindings(call);
+  const { findings: probes, latencies } = await probe(call);
+  return [...shape, ...probes, clockFinding(aheadMs()), latencyFinding(latencies), await staleFinding(call)];
 };
 
 const causesOf = (error: unknown): string[] => (error instanceof Error ? [error.name, ...causesOf(error.cause)] : []);
 
 /** Ends the command if DynamoDB can't be reached at all. */
-const isTableMissing = async ({ whole }: Session): Promise<boolean> => {
+const isTableMissing = async ({ whole }: CommandCall): Promise<boolean> => {
   try {
     await whole.get("doctor");
   } catch (error) {
@@ -48,7 +48,7 @@ const isTableMissing = async ({ whole }: Session): Promise<boolean> => {
   return false;
 };
 
-const tell = ({ options, data, paint }: Session, finding: Finding): void => {
+const tell = ({ options, data, paint }: CommandCall, finding: Finding): void => {
   if (options.json) {
     data(JSON.stringify(finding));
     return;
@@ -62,7 +62,7 @@ const tell = ({ options, data, paint }: Session, finding: Finding): void => {
 const UNSEEN = "can't be looked at: it needs dynamodb:DescribeTable and DescribeTimeToLive";
 
 /** Its keys, TTL, billing and replicas. */
-const tableFindings = async ({ client, tableName, options }: Session): Promise<Finding[]> => {
+const tableFindings = async ({ client, tableName, options }: CommandCall): Promise<Finding[]> => {
   const { keyAttribute = "lock_id", ttlAttribute = "ttl", sortKey } = options;
   const described = await request(client, "DescribeTable", { TableName: tableName }).catch(() => undefined);
   if (!described?.Table) return [{ check: "table", status: "unknown", detail: UNSEEN }];
@@ -151,7 +151,7 @@ const latencyFinding = (latencies: readonly number[]): Finding => {
 };
 
 /** Locks whose lease is over, and that nobody released: crashed runs. */
-const staleFinding = async ({ whole, time }: Session): Promise<Finding> => {
+const staleFinding = async ({ whole, time }: CommandCall): Promise<Finding> => {
   const check = "stale locks";
   const end = performance.now() + SCAN_MS;
   const stale: string[] = [];

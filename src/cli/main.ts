@@ -1,20 +1,20 @@
 /** The commands and their options, and how a call of them ends. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { type CommandCall, type GlobalOptions, openCall } from "./call.ts";
 import { changeCommand, purgeCommand } from "./change.ts";
 import { completion, SHELLS } from "./completion.ts";
 import { doctorCommand } from "./doctor.ts";
 import { EXIT, endOf } from "./exit.ts";
 import { listCommand, showCommand, waitCommand } from "./look.ts";
 import { runCommand } from "./run.ts";
-import { type GlobalOptions, openSession, type Session } from "./session.ts";
 import { createCommand, FORMATS, printTable } from "./tables.ts";
 import { parseDuration, parseWhole } from "./time.ts";
 import { watchCommand } from "./watch.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: commander gives the options as they are declared below
 type Given = any;
-type Action = (session: Session, args: readonly Given[], options: Given) => Promise<number>;
+type Action = (call: CommandCall, args: readonly Given[], options: Given) => Promise<number>;
 
 const EPILOGUE = `
 Keys are as they are stored, such as report#2026-11-21. With --namespace they are those of that namespace, too.
@@ -58,7 +58,7 @@ export const createProgram = (act: (action: Action, args: readonly Given[], opti
       .option("--token <token>", "token of that acquisition, in place of its fence")
       .option("--why <text>", "the reason: kept in the record, and told to the one who loses the lock");
 
-  command("list", "the locks of the table", (session, _, options) => listCommand(session, options))
+  command("list", "the locks of the table", (call, _, options) => listCommand(call, options))
     .option("--held", "only those that are held")
     .option("--stale", "only those whose lease is over, and that nobody released")
     .option("--finished", "only those that are finished")
@@ -67,20 +67,18 @@ export const createProgram = (act: (action: Action, args: readonly Given[], opti
     .option("--prefix <text>", "only keys that begin so")
     .option("--older <duration>", "only those that were acquired longer ago", parseDuration)
     .option("--watch", "again every 2 s, until it is interrupted");
-  command("show <key>", "one lock, and why it is free or not", (session, [key], options) =>
-    showCommand(session, key, options),
+  command("show <key>", "one lock, and why it is free or not", (call, [key], options) =>
+    showCommand(call, key, options),
   ).option("--result", "with its stored response");
-  command("watch [key]", "changes of locks as they happen", (session, [key], options) =>
-    watchCommand(session, key, options),
-  )
+  command("watch [key]", "changes of locks as they happen", (call, [key], options) => watchCommand(call, key, options))
     .option("--prefix <text>", "only keys that begin so")
     .addOption(
       new Option("--until <state>", "end when no key is held, or all are finished").choices(["free", "finished"]),
     )
     .option("--timeout <duration>", "with --until: how long at most", parseDuration)
     .option("--interval <duration>", "from one look to the next (default: 1s)", parseDuration);
-  command("run <keys...>", "run a command while holding keys: run KEY... -- COMMAND...", (session, [keys], options) =>
-    runCommand(session, keys, options),
+  command("run <keys...>", "run a command while holding keys: run KEY... -- COMMAND...", (call, [keys], options) =>
+    runCommand(call, keys, options),
   )
     .option("--wait <duration>", "how long to wait for the keys (default: not at all)", parseDuration)
     .option("--lease <duration>", "length of the lease, which is renewed (default: 20s)", parseDuration)
@@ -91,50 +89,48 @@ export const createProgram = (act: (action: Action, args: readonly Given[], opti
     .option("--kill-after <duration>", "from TERM to KILL (default: 5s)", parseDuration)
     .option("--why <text>", "the reason, kept as the record's data")
     .option("--conflict-exit-code <number>", "in place of 75 when a key is held", parseWhole);
-  guarded("break <key>", "free a held lock, or a permit of a semaphore", (session, [key], options) =>
-    changeCommand(session, "break", key, options),
+  guarded("break <key>", "free a held lock, or a permit of a semaphore", (call, [key], options) =>
+    changeCommand(call, "break", key, options),
   );
-  guarded("forget <key>", "make a finished key run again at its next delivery", (session, [key], options) =>
-    changeCommand(session, "forget", key, options),
+  guarded("forget <key>", "make a finished key run again at its next delivery", (call, [key], options) =>
+    changeCommand(call, "forget", key, options),
   );
-  guarded("finish <key>", "finish a held key for a process that can't say so any more", (session, [key], options) =>
-    changeCommand(session, "finish", key, options),
+  guarded("finish <key>", "finish a held key for a process that can't say so any more", (call, [key], options) =>
+    changeCommand(call, "finish", key, options),
   )
     .option("--status <text>", "a status of the application's own")
     .option("--result <json>", "the response that repeats get")
     .option("--remember <duration>", "how long repeats don't run (default: 1h)", parseDuration);
-  command("purge", "delete records that nobody needs", (session, _, options) => purgeCommand(session, options))
+  command("purge", "delete records that nobody needs", (call, _, options) => purgeCommand(call, options))
     .option("--older <duration>", "also whatever has not been written for this long, held or remembered", parseDuration)
     .option("--finished", "also finished records whose time is not over: their keys can run again")
     .option("--prefix <text>", "only keys that begin so")
     .option("--dry-run", "delete nothing, and show what would be deleted")
     .option("--yes", "delete");
-  command("wait <keys...>", "wait until nobody holds the keys", (session, [keys], options) =>
-    waitCommand(session, keys, options),
+  command("wait <keys...>", "wait until nobody holds the keys", (call, [keys], options) =>
+    waitCommand(call, keys, options),
   ).option("--timeout <duration>", "how long at most (default: 5m)", parseDuration);
-  command("doctor", "check the table, the permissions, the clock, and for stale locks", (session) =>
-    doctorCommand(session),
-  );
+  command("doctor", "check the table, the permissions, the clock, and for stale locks", (call) => doctorCommand(call));
 
   const tables = program.command("table").description("create a table of locks, or print its definition");
   tables
     .command("create")
     .description("create the table, with TTL on")
     .option("--deletion-protection", "refuse to delete the table")
-    .action((options, { args }) => act((session) => createCommand(session, options), args, options));
+    .action((options, { args }) => act((call) => createCommand(call, options), args, options));
   tables
     .command("print")
     .description("print the definition of the table")
     .addOption(new Option("--as <format>", "the form").choices(FORMATS).makeOptionMandatory())
-    .action((options, { args }) => act(async (session) => printTable(session, options.as), args, options));
+    .action((options, { args }) => act(async (call) => printTable(call, options.as), args, options));
   program
     .command("completion")
     .description("print a completion script: source <(dynamo-lock completion bash)")
     .addArgument(program.createArgument("<shell>").choices(SHELLS))
     .action((shell) =>
       act(
-        async (session) => {
-          session.data(completion(shell, program));
+        async (call) => {
+          call.data(completion(shell, program));
           return EXIT.done;
         },
         [shell],
@@ -153,9 +149,9 @@ const splitArguments = (args: readonly string[]): [own: string[], child: string[
 /** Gives the exit code. */
 export const main = async (args: readonly string[]): Promise<number> => {
   const [own, child] = splitArguments(args);
-  let todo: ((session: Session) => Promise<number>) | undefined;
+  let todo: ((call: CommandCall) => Promise<number>) | undefined;
   const program = createProgram((action, operands, options) => {
-    todo = (session) => action(session, operands, { ...options, child });
+    todo = (call) => action(call, operands, { ...options, child });
   });
   try {
     program.parse(own, { from: "user" });
@@ -164,15 +160,15 @@ export const main = async (args: readonly string[]): Promise<number> => {
     throw error;
   }
   if (!todo) return EXIT.usage;
-  let session: Session | undefined;
+  let call: CommandCall | undefined;
   try {
-    session = openSession(program.opts<GlobalOptions>());
-    return await todo(session);
+    call = openCall(program.opts<GlobalOptions>());
+    return await todo(call);
   } catch (error) {
     const { exitCode, message } = endOf(error);
     process.stderr.write(`dynamo-lock: ${message}\n`);
     return exitCode;
   } finally {
-    await session?.close().catch(() => {}); // what is still held has been reported, or its lease ends it
+    await call?.close().catch(() => {}); // what is still held has been reported, or its lease ends it
   }
 };

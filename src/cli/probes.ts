@@ -1,7 +1,7 @@
 /** Requests that show what is allowed. All are about a random key, and leave nothing. */
 import { randomUUID } from "node:crypto";
 import { request, type TableDescription } from "./aws.ts";
-import type { Session } from "./session.ts";
+import type { CommandCall } from "./call.ts";
 
 /** The outcome of one check. */
 export interface Finding {
@@ -39,7 +39,7 @@ interface Probe {
 const PROBE_SECONDS = 3_600;
 const never = (key: string) => `attribute_exists(${key}) AND attribute_not_exists(${key})`;
 
-const probesOf = ({ tableName, options }: Session): Probe[] => {
+const probesOf = ({ tableName, options }: CommandCall): Probe[] => {
   const { keyAttribute = "lock_id", ttlAttribute = "ttl", sortKey } = options;
   const [attribute, value] = sortKey?.split(/=(.*)/s) ?? [];
   const own = attribute === undefined ? {} : { [attribute]: { S: value } };
@@ -94,12 +94,12 @@ const probesOf = ({ tableName, options }: Session): Probe[] => {
 };
 
 /** Sends all probes, one after the other. */
-export const probe = async (session: Session): Promise<{ findings: Finding[]; latencies: number[] }> => {
+export const probe = async (call: CommandCall): Promise<{ findings: Finding[]; latencies: number[] }> => {
   const findings: Finding[] = [];
   const latencies: number[] = [];
-  for (const { action, neededFor, isVital, operation, input } of probesOf(session)) {
+  for (const { action, neededFor, isVital, operation, input } of probesOf(call)) {
     const startedAt = performance.now();
-    const error = await request(session.client, operation, input).then(
+    const error = await request(call.client, operation, input).then(
       () => undefined,
       (thrown: Error & { Item?: object }) => thrown,
     );

@@ -1,9 +1,9 @@
 /** `run`: a command of the operating system under a lock. */
 import { type Lock, type LockClient, LockHeldError, LockLostError, LockTimeoutError, semaphore } from "../index.ts";
+import type { CommandCall } from "./call.ts";
 import { type ChildEnd, type ChildOptions, runChild } from "./child.ts";
 import { CommandEnd, EXIT, endOf } from "./exit.ts";
 import { describeLoss, inOneLine } from "./records.ts";
-import type { Session } from "./session.ts";
 import { printable } from "./terminal.ts";
 import { showDuration } from "./time.ts";
 
@@ -32,14 +32,14 @@ const check = (keys: readonly string[], options: RunCommandOptions): readonly st
 };
 
 export const runCommand = async (
-  session: Session,
+  call: CommandCall,
   keys: readonly string[],
   options: RunCommandOptions,
 ): Promise<number> => {
   const command = check(keys, options);
-  const locks = session.open({
-    namespace: session.options.namespace,
-    owner: `${session.by}:${process.pid}`,
+  const locks = call.open({
+    namespace: call.options.namespace,
+    owner: `${call.by}:${process.pid}`,
     leaseMs: options.lease,
   });
   const stop = new AbortController();
@@ -47,15 +47,15 @@ export const runCommand = async (
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal);
   let lock: Lock;
   try {
-    lock = await take(session, locks, keys, options, stop.signal);
+    lock = await take(call, locks, keys, options, stop.signal);
   } catch (error) {
-    return refused(session, error, options);
+    return refused(call, error, options);
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
   }
   try {
-    const ended = await runChild(session, lock, command, options);
-    return await settle(session, lock, ended, options);
+    const ended = await runChild(call, lock, command, options);
+    return await settle(call, lock, ended, options);
   } finally {
     await locks.close({ settleMs: 0 }).catch(() => {}); // it has been told, and the lease ends it
   }
@@ -63,7 +63,7 @@ export const runCommand = async (
 
 /** Takes the keys. If they are held, says by whom before it waits. */
 const take = async (
-  session: Session,
+  call: CommandCall,
   locks: LockClient,
   keys: readonly string[],
   { permits, wait = 0, why }: RunCommandOptions,
@@ -77,29 +77,29 @@ const take = async (
   if (wait === 0) return acquire(0);
   return acquire(0).catch((error: unknown) => {
     if (!(error instanceof LockHeldError) || error.record.status === "FINISHED") throw error;
-    session.say(`waiting up to ${showDuration(wait)} for ${inOneLine(error.record, session.time)}`);
+    call.say(`waiting up to ${showDuration(wait)} for ${inOneLine(error.record, call.time)}`);
     return acquire(wait);
   });
 };
 
 /** No lock, no run. */
-const refused = (session: Session, error: unknown, { once, conflictExitCode }: RunCommandOptions): number => {
+const refused = (call: CommandCall, error: unknown, { once, conflictExitCode }: RunCommandOptions): number => {
   if (error === "SIGINT") return EXIT.signal + 2;
   if (error === "SIGTERM") return EXIT.signal + 15;
   if (!(error instanceof LockHeldError || error instanceof LockTimeoutError)) throw error;
   const { record } = error;
-  if (record) session.say(inOneLine(record, session.time));
+  if (record) call.say(inOneLine(record, call.time));
   if (once && record?.status === "FINISHED") {
-    session.say("It has been done already, and does not run again");
+    call.say("It has been done already, and does not run again");
     return EXIT.done;
   }
-  session.say(`The command did not run: ${error.message}`);
+  call.say(`The command did not run: ${error.message}`);
   return conflictExitCode ?? EXIT.held;
 };
 
 /** Finishes or releases, and gives the exit code of all. */
 const settle = async (
-  session: Session,
+  call: CommandCall,
   lock: Lock,
   { why, exitCode }: ChildEnd,
   { once, remember }: RunCommandOptions,
@@ -113,10 +113,10 @@ const settle = async (
   } catch (error) {
     const { message } = endOf(error);
     if (error instanceof LockLostError) {
-      session.say(`${describeLoss(error)}. The command had ended with ${exitCode}`);
+      call.say(`${describeLoss(error)}. The command had ended with ${exitCode}`);
       return EXIT.lost;
     }
-    session.say(`${printable(lock.key)}: ${message}. Its lease ends at ${session.time(lock.expiresAt)}`);
+    call.say(`${printable(lock.key)}: ${message}. Its lease ends at ${call.time(lock.expiresAt)}`);
     return once && isSuccess ? EXIT.unavailable : exitCode;
   }
 };

@@ -1,23 +1,23 @@
 /** `table`: creates the table of locks, or prints its definition. */
 import { createLockTable } from "../index.ts";
+import type { CommandCall } from "./call.ts";
 import { EXIT } from "./exit.ts";
-import type { Session } from "./session.ts";
 
 export const createCommand = async (
-  session: Session,
+  call: CommandCall,
   { deletionProtection }: { readonly deletionProtection?: boolean },
 ): Promise<number> => {
-  const { keyAttribute, ttlAttribute, json } = session.options;
-  session.say(`${session.tableName}: waiting until it can be used`);
-  const description = await createLockTable(session.client, {
-    tableName: session.tableName,
+  const { keyAttribute, ttlAttribute, json } = call.options;
+  call.say(`${call.tableName}: waiting until it can be used`);
+  const description = await createLockTable(call.client, {
+    tableName: call.tableName,
     keyAttribute,
     ttlAttribute,
     deletionProtection,
     waitForTtl: false,
   });
   const { TableName, TableArn, TableStatus } = description;
-  session.data(json ? JSON.stringify(description) : `${TableName} is ${TableStatus}: ${TableArn}`);
+  call.data(json ? JSON.stringify(description) : `${TableName} is ${TableStatus}: ${TableArn}`);
   return EXIT.done;
 };
 
@@ -76,8 +76,8 @@ const terraform = ({ table, key, ttl }: Names) => `resource "aws_dynamodb_table"
 const WRITERS: Readonly<Record<string, (names: Names) => string>> = { cloudformation, cdk, terraform };
 export const FORMATS = Object.keys(WRITERS);
 
-export const printTable = (session: Session, format: string): number => {
-  const { keyAttribute: key = "lock_id", ttlAttribute: ttl = "ttl" } = session.options;
-  session.data((WRITERS[format] as (names: Names) => string)({ table: session.tableName, key, ttl }));
+export const printTable = (call: CommandCall, format: string): number => {
+  const { keyAttribute: key = "lock_id", ttlAttribute: ttl = "ttl" } = call.options;
+  call.data((WRITERS[format] as (names: Names) => string)({ table: call.tableName, key, ttl }));
   return EXIT.done;
 };

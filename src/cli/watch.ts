@@ -1,10 +1,10 @@
 /** `watch`: what becomes of locks, as it happens. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type LockRecord, listLocks } from "../index.ts";
+import type { CommandCall } from "./call.ts";
 import { type Change, changesBetween, type Snapshot } from "./changes.ts";
 import { CommandEnd, EXIT } from "./exit.ts";
 import { liveHolders, stateOf } from "./records.ts";
-import type { Session } from "./session.ts";
 import { printable, table } from "./terminal.ts";
 import { showDuration } from "./time.ts";
 
@@ -20,12 +20,12 @@ const INTERVAL_MS = 1_000;
 const SHOWN = 15;
 const BAR = 20;
 
-const look = async (session: Session, key: string | undefined, prefix: string | undefined): Promise<Snapshot> => {
+const look = async (call: CommandCall, key: string | undefined, prefix: string | undefined): Promise<Snapshot> => {
   const records: LockRecord[] = [];
   if (key !== undefined) {
-    const { record } = await session.lookUp(key);
+    const { record } = await call.lookUp(key);
     if (record) records.push(record);
-  } else for await (const record of listLocks(session.locks, { keyPrefix: prefix || undefined })) records.push(record);
+  } else for await (const record of listLocks(call.locks, { keyPrefix: prefix || undefined })) records.push(record);
   return { at: Date.now(), records: new Map(records.map((record) => [record.key, record])) };
 };
 
@@ -36,7 +36,7 @@ const isReached = (until: WatchOptions["until"], records: readonly LockRecord[])
 };
 
 export const watchCommand = async (
-  session: Session,
+  call: CommandCall,
   key: string | undefined,
   { prefix, until, timeout, interval = INTERVAL_MS }: WatchOptions,
 ): Promise<number> => {
@@ -44,11 +44,11 @@ export const watchCommand = async (
     throw new CommandEnd(EXIT.usage, "watch takes a key or --prefix, not both");
   if (timeout !== undefined && !until) throw new CommandEnd(EXIT.usage, "--timeout goes with --until");
   const deadline = performance.now() + (timeout ?? Number.POSITIVE_INFINITY);
-  const isDrawn = session.isLive && !session.options.json;
+  const isDrawn = call.isLive && !call.options.json;
   const timeline: Change[] = [];
   let before: Snapshot | undefined;
   for (;;) {
-    const after = await look(session, key, prefix);
+    const after = await look(call, key, prefix);
     const records = [...after.records.values()];
     // At first, only what is going on: of a single key, whatever it is.
     const isGoingOn = ({ type }: Change) => before || key !== undefined || type === "taken" || type === "stale";
@@ -56,10 +56,8 @@ export const watchCommand = async (
     before = after;
     timeline.push(...changes);
     timeline.splice(0, Math.max(0, timeline.length - SHOWN));
-    if (isDrawn) draw(session, records, timeline, after.at);
-    else
-      for (const change of changes)
-        session.data(session.options.json ? JSON.stringify(change) : lineOf(session, change));
+    if (isDrawn) draw(call, records, timeline, after.at);
+    else for (const change of changes) call.data(call.options.json ? JSON.stringify(change) : lineOf(call, change));
     if (isReached(until, records)) return EXIT.done;
     if (performance.now() >= deadline) {
       throw new CommandEnd(EXIT.timeout, `Not ${until} after ${showDuration(timeout as number)}`);
@@ -68,7 +66,7 @@ export const watchCommand = async (
   }
 };
 
-const lineOf = ({ time }: Session, { at, key, type, owner, fencingToken, detail }: Change): string =>
+const lineOf = ({ time }: CommandCall, { at, key, type, owner, fencingToken, detail }: Change): string =>
   printable(`${time(at)}  ${key}  ${type}  ${owner || "?"}, fence ${fencingToken}${detail ? `  ${detail}` : ""}`);
 
 /** The part of a lease that is left. */
@@ -77,8 +75,8 @@ const barOf = (leftMs: number, leaseMs: number): string => {
   return "█".repeat(full) + "░".repeat(BAR - full);
 };
 
-const draw = (session: Session, records: readonly LockRecord[], timeline: readonly Change[], now: number): void => {
-  const { paint, time, tableName } = session;
+const draw = (call: CommandCall, records: readonly LockRecord[], timeline: readonly Change[], now: number): void => {
+  const { paint, time, tableName } = call;
   const holders = records.flatMap((record) =>
     record.permits === undefined ? [record] : liveHolders(record).map((holder) => ({ ...record, ...holder })),
   );
@@ -102,10 +100,10 @@ const draw = (session: Session, records: readonly LockRecord[], timeline: readon
     "",
     ...(rows.length > 0 ? [paint("bold", head), ...held] : ["Nothing is held"]),
     "",
-    ...timeline.map((change) => paint(STYLE_OF[change.type] ?? "dim", lineOf(session, change))),
+    ...timeline.map((change) => paint(STYLE_OF[change.type] ?? "dim", lineOf(call, change))),
   ];
-  session.clear();
-  for (const line of lines) session.data(line);
+  call.clear();
+  for (const line of lines) call.data(line);
 };
 
 const STYLE_OF: Readonly<Record<string, "green" | "red" | "yellow" | "cyan">> = {

@@ -73,7 +73,7 @@ export const createCommitGuard = <TEvent>(
       const key = disabled ? undefined : options.key(event, context);
       const isWithout = disabled || (isMissing(key) && options.onMissingKey === "run");
       if (!isWithout) refuseWhole(caller, event);
-      if (execution.durableArn !== undefined) {
+      if (!isWithout && execution.durableArn !== undefined) {
         throw new LockOptionsError(
           `${caller}: a durable execution would end at its commit when it is next resumed, with the steps after it left out: commit in a function of its own`,
         );

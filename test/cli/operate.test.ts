@@ -66,6 +66,12 @@ describe("break", () => {
     const { code, stderr } = await run("break", key, "--fence", fence);
     expect(code).toBe(4);
     expect(stderr).toContain(`dynamo-lock forget ${key} --fence ${fence}`);
+    const asked = await run("break", key);
+    expect(asked).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`dynamo-lock forget ${key} --fence ${fence}`),
+    });
+    expect(asked.stderr).not.toContain(`dynamo-lock break ${key}`);
     expect((await locks.get(key))?.status).toBe("FINISHED");
   });
 
@@ -76,6 +82,7 @@ describe("break", () => {
       code: 3,
       stderr: expect.stringContaining("free already"),
     });
+    expect(await run("break", key)).toMatchObject({ code: 3, stderr: expect.stringContaining("free already") });
     expect(await run("break", aKey(), "--fence", "1")).toMatchObject({
       code: 3,
       stderr: expect.stringContaining("no such key"),
@@ -166,7 +173,7 @@ describe("list", () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^KEY +STATE +OWNER +FENCE +SINCE +FOR +ENDS\n/);
     expect(stdout.trim().split("\n")).toHaveLength(5);
-    expect(stderr).toMatch(/\d+ items looked at, 4 of them locks to choose from, [\d.]+ read units/);
+    expect(stderr).toMatch(/\d+ items looked at, 4 locks, [\d.]+ read units/);
     expect((await run("list", "--prefix", prefix, "--json")).stdout).not.toContain(held.token);
     expect(await run("list", "--quiet", "--prefix", "nothing-begins-so")).toEqual({ code: 3, stdout: "", stderr: "" });
     await held.release();

@@ -225,7 +225,10 @@ describe("What can't be done", () => {
   });
 
   it("a DynamoDB that doesn't answer, or a table that is missing: 69", async () => {
-    expect(await run("--endpoint", "http://127.0.0.1:1", "show", "k")).toMatchObject({ code: 69, stdout: "" });
+    expect(await run("--endpoint", "http://127.0.0.1:1", "run", "k", "--", "true")).toMatchObject({
+      code: 69,
+      stdout: "",
+    });
     const missing = await run("--table", "none-such", "run", "k", "--", "true");
     expect(missing).toMatchObject({ code: 69, stderr: expect.stringContaining("none-such") });
   });

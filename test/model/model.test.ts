@@ -34,6 +34,9 @@ const worlds: Record<string, Rules> = {
 };
 const chosen = Object.entries(worlds).filter(([name]) => !MODEL || MODEL.split(",").includes(name));
 
+/** As many are told, however busy the machine is, before nobody having got a key says something. */
+const MIN_STORIES = 30;
+
 let table: Awaited<ReturnType<typeof lockTable>>;
 beforeAll(async () => {
   table = await lockTable();
@@ -42,6 +45,7 @@ beforeAll(async () => {
 describe.each(chosen)("a world: %s", (name, rules) => {
   it("keeps every promise in every story", { timeout: budgetMs + 60_000 }, async () => {
     const totals: Record<string, number> = { stories: 0 };
+    const gotKeys = () => (totals.locks ?? 0) + (totals.commits ?? 0);
     const stop = performance.now() + budgetMs;
     let seed = Number(SEED ?? 1); // the same stories every time, as many as there is time for
     do {
@@ -54,9 +58,8 @@ describe.each(chosen)("a world: %s", (name, rules) => {
         totals[what] = (totals[what] ?? 0) + count;
       }
       seed++;
-    } while (performance.now() < stop);
+    } while (performance.now() < stop || (gotKeys() === 0 && Number(totals.stories) < MIN_STORIES));
     if (process.env.MODEL_MS) process.stdout.write(`${name} ${JSON.stringify(totals)}\n`);
-    const { locks = 0, commits = 0 } = totals;
-    expect(locks + commits).toBeGreaterThan(0); // a world in which nobody ever gets a key proves nothing
+    expect(gotKeys()).toBeGreaterThan(0); // a world in which nobody ever gets a key proves nothing
   });
 });

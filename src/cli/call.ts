@@ -22,7 +22,7 @@ export interface GlobalOptions {
   readonly quiet?: boolean;
 }
 
-export interface Session extends Terminal {
+export interface CommandCall extends Terminal {
   readonly options: GlobalOptions;
   readonly client: DynamoDB;
   readonly tableName: string;
@@ -48,7 +48,7 @@ const userName = (): string => {
   }
 };
 
-export const openSession = (options: GlobalOptions): Session => {
+export const openCall = (options: GlobalOptions): CommandCall => {
   const { table: tableName = process.env.DYNAMO_LOCK_TABLE || "dynamo-locks", namespace, timeZone } = options;
   const terminal = createTerminal(options.quiet === true);
   const client = createDynamoDB(options);
@@ -69,7 +69,7 @@ export const openSession = (options: GlobalOptions): Session => {
       onEvent,
       ...own,
     });
-  let time: Session["time"];
+  let time: CommandCall["time"];
   try {
     time = clockOf(timeZone);
   } catch {
