@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Where `.ci/run` collects the totals of its runs. */
@@ -19,6 +20,8 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     reporters: results ? ["default", "json"] : ["default"],
     ...(results && { outputFile: { json: `${results}/${process.pid}.json` } }),
+    // Most tests wait more than they compute: with one worker less than processors, the default, half of two would be idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Only ends a test that hangs: under load a test may take ten times as long.
     testTimeout: 60_000,
     hookTimeout: 60_000,
