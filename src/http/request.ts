@@ -29,7 +29,7 @@ interface HttpEvent {
   readonly rawQueryString?: string;
   /** All of them. */
   readonly headers?: Values | null;
-  readonly body?: string | null;
+  readonly body?: string | object | null;
   readonly isBase64Encoded?: boolean;
 }
 
@@ -54,9 +54,17 @@ export const readRequest = (event: unknown): HttpRequest | undefined => {
       return several.length > 0 ? several : valuesOf(given.headers, name);
     },
     query: queryOf(given),
-    body: Buffer.from(given.body ?? "", given.isBase64Encoded ? "base64" : "utf8"),
+    get body() {
+      return bodyOf(given);
+    },
   };
 };
+
+/** A middleware in front may have parsed it: then it is the JSON of what that made. */
+const bodyOf = ({ body = "", isBase64Encoded }: HttpEvent): Buffer =>
+  typeof body === "string"
+    ? Buffer.from(body, isBase64Encoded ? "base64" : "utf8")
+    : Buffer.from(body === null ? "" : JSON.stringify(body));
 
 const valuesOf = (headers: Values | null | undefined, name: string): string[] =>
   Object.entries(headers ?? {})

@@ -61,6 +61,26 @@ describe.each(services)("the fingerprint of a request through $service", ({ even
   });
 });
 
+describe("a body that a middleware in front has parsed", () => {
+  const of = (body: unknown) => httpFingerprint({ rawPath: "/", requestContext: { http: { method: "POST" } }, body });
+
+  it("has the fingerprint of its JSON", () => {
+    expect(of({ b: [1], a: "x" })).toBe(of('{"a":"x","b":[1]}'));
+    expect(of(null)).toBe(of(undefined));
+  });
+
+  it.each([
+    [
+      [1, 2],
+      [257, 258],
+    ], // the same bytes
+    [{ a: 1 }, { a: 2 }],
+    [{ a: 1 }, { a: "1" }],
+  ])("differs: %j and %j", (one, other) => {
+    expect(of(one)).not.toBe(of(other));
+  });
+});
+
 it("of what is no request is none", () => {
   expect(httpFingerprint({ Records: [] })).toBeUndefined();
 });

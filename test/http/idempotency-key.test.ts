@@ -156,3 +156,9 @@ it.each([{}, undefined, { Records: [] }, { source: "aws.events" }])(
     expect(() => idempotencyKey({ scope: false })(event, context)).toThrow(/The event is no request of API Gateway/);
   },
 );
+
+it("does not depend on the body, which a middleware in front may have parsed", () => {
+  const event = { rawPath: "/", headers: { "idempotency-key": "k" }, requestContext: { http: { method: "POST" } } };
+  const keyOf = (body: unknown) => idempotencyKey({ scope: false })({ ...event, body }, context);
+  expect(keyOf({ amount: 1 })).toBe(keyOf('{"amount":1}'));
+});
