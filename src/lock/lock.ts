@@ -116,10 +116,13 @@ export class Lock implements AsyncDisposable {
    * @example
    * await stripe.charges.create(charge, { idempotencyKey: lock.idempotencyKey("charge") });
    *
-   * @throws LockOptionsError for a part that is no text
+   * @throws LockOptionsError for a part that is no text, and without a part for a semaphore, whose
+   * holders have one key and would all be taken for one
    */
   idempotencyKey(part = ""): string {
     if (part !== "") checkArgument("idempotencyKey", "part", part, TEXT);
+    else
+      this.#refuseSemaphore("idempotencyKey", "has one key for all its holders: name what this one works on as part");
     return hashOf(JSON.stringify([...this.keys, part]));
   }
 

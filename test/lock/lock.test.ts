@@ -8,6 +8,7 @@ import {
   type LockEvent,
   LockHeldError,
   LockLostError,
+  semaphore,
 } from "../../src/index.ts";
 import { manualClock } from "../support/clock.ts";
 import { countingClient, followRequests, lockTable } from "../support/dynamodb.ts";
@@ -458,6 +459,12 @@ describe("idempotencyKey, for a service that takes one", () => {
     const all = [...given, ...others];
     expect(new Set(all).size).toBe(all.length);
     for (const each of all) expect(each).toMatch(/^[\w-]{43}$/);
+  });
+
+  it("needs a part for a semaphore: its holders are at different work", async () => {
+    const permit = await semaphore(aProcess(table.tableName).locks, freshKey(), { permits: 2 }).acquire();
+    expect(() => permit.idempotencyKey()).toThrow("a semaphore has one key for all its holders");
+    expect(permit.idempotencyKey("order-7")).toMatch(/^[\w-]{43}$/);
   });
 
   it("refuses a part that is no text", async () => {
