@@ -25,7 +25,7 @@ export interface Task {
   readonly batches: number;
   /** Whether they come for the first time. */
   readonly first: boolean;
-  /** That each request takes more. */
+  /** The time that is added to each request. */
   readonly latencyMs: number;
 }
 

@@ -24,7 +24,7 @@ mkdirSync(directory, { recursive: true });
 const stub = fork(fileURLToPath(new URL("stub.ts", import.meta.url)), { execArgv: [] });
 const [endpoint] = (await once(stub, "message")) as [string];
 
-/** What Lambda's runtime has loaded, as a guess that is too small. */
+/** Modules that Lambda's runtime has loaded. There are more. */
 const RUNTIME = `await import("node:https"); await import("node:crypto");`;
 
 /** ms in a fresh process. Nothing but the function is timed, not the start of Node.js. */

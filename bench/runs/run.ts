@@ -11,7 +11,7 @@ export const work = async (_event: ReportEvent, _context: Context) => response;
 /** Makes what runs once at each call. `endpoint`: of a DynamoDB whose table `locks` has never seen the key. */
 export type OneRun = (endpoint: string) => () => Promise<unknown>;
 
-/** What a client needs. Nobody checks the credentials. */
+/** The configuration that a client needs. Nobody checks the credentials. */
 export const clientConfig = (endpoint: string) => ({
   endpoint,
   region: "eu-west-1",

@@ -5,7 +5,7 @@
  */
 import { EXIT } from "./exit.ts";
 
-// Who reads our data may have enough, as `head` has. Nobody who reads our talk may end a command under a lock.
+// A reader of our data may have enough, as `head` has. But a reader of our talk must not end a command under a lock.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(EXIT.brokenPipe);
 });

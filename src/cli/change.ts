@@ -34,7 +34,7 @@ const commandOf = (call: CommandCall, verb: Verb, key: string, fence: number, { 
 const candidates = (record: LockRecord): readonly { readonly owner: string; readonly fencingToken: number }[] =>
   record.permits !== undefined ? liveHolders(record) : record.status === "RELEASED" ? [] : [record];
 
-/** What else could be meant, where the state is another one than the verb is for. */
+/** The verb that may be meant instead, where the state is not one that this verb is for. */
 const hint = (call: CommandCall, verb: Verb, { key, status, fencingToken }: LockRecord): string | undefined => {
   const other = status === "FINISHED" ? "forget" : status === "IN_PROGRESS" ? "break" : undefined;
   if (other === undefined || other === verb || (verb === "finish" && other === "break")) return undefined;

@@ -1,4 +1,4 @@
-/** What has become of locks from one look to the next. */
+/** Changes of locks from one look to the next. */
 import type { LockRecord, SemaphoreHolder } from "../index.ts";
 import { type RecordState, stateOf } from "./records.ts";
 import { showDuration } from "./time.ts";

@@ -15,7 +15,7 @@ export interface RunCommandOptions extends ChildOptions {
   readonly remember?: number;
   readonly why?: string;
   readonly conflictExitCode?: number;
-  /** What comes after `--`. */
+  /** The command that comes after `--`. */
   readonly child?: readonly string[];
 }
 

@@ -61,7 +61,7 @@ const CONTROLS = /[\x00-\x1f\x7f-\x9f]/g;
 const escaped = (text: string) =>
   text.replace(CONTROLS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** What stands in a record may move the cursor, or colour the screen: shown as JSON escapes. */
+/** A text in a record may move the cursor, or colour the screen: it is shown with JSON escapes. */
 export const printable = (text: string): string => escaped(text);
 
 /** For a shell, to be copied. What may move the cursor stands there as an escape, which bash and zsh read back. */

@@ -8,7 +8,7 @@ type Key = LockKey | readonly LockKey[];
 type WorkUnderLock<T> = (lock: LockInterface) => Promise<T> | T;
 
 /**
- * What a `LockClient` offers, without what is private in it: for code that a test runs with a
+ * The public part of a `LockClient`, without its private members: for code that a test runs with a
  * client of its own. A `LockClient` is one. The functions beside the client, such as `listLocks`,
  * need a real one: give it `memoryDynamoDB()` of `middy-dynamo-lock/testing`.
  *

@@ -107,7 +107,7 @@ export const createCommitGuard = <TEvent>(
       if (failure !== undefined && !run.refusal) throw closed(run, failure);
       if (!isDone && isStream(response)) throw closed(run, streamed());
       const isOfBatch = partialBatchOf(request.event) !== undefined;
-      // What reports a failure is not done, and must not be remembered as if it were.
+      // A response that reports a failure must not be remembered as if all were done.
       const isFailure = reportsFailures(response) || (isOfBatch && hasRejected(response));
       if (!isDone && !isFailure) {
         await run.finish(response).catch((error: unknown) => {

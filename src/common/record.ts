@@ -4,7 +4,7 @@
  */
 export type LockStatus = "IN_PROGRESS" | "FINISHED" | "RELEASED" | "SEMAPHORE";
 
-/** Who ended a lock as its operator, and why, where that was said. */
+/** The operator who ended a lock, and the reason, where that was said. */
 export interface OperatorNote {
   /** The person or the program. */
   readonly by?: string | undefined;
