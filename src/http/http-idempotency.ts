@@ -1,4 +1,4 @@
-import { checkOptions, type Rules } from "../common/rules.ts";
+import { checkOptions, MS, type Rules } from "../common/rules.ts";
 import type { DynamoLockOptions } from "../index.ts";
 import { httpFingerprint } from "./fingerprint.ts";
 import { checkScope, type IdempotencyKeyOptions, idempotencyKey, KEY_RULES } from "./idempotency-key.ts";
@@ -17,7 +17,7 @@ const DAY_MS = 24 * 3_600_000;
 
 const HTTP_RULES: Rules<HttpIdempotencyOptions<never>> = {
   ...KEY_RULES,
-  rememberMs: "a whole number of milliseconds from 1 to 3153600000000",
+  rememberMs: MS,
 };
 
 /** What `httpIdempotency` gives, for `dynamoLock` and `withLock`. */
